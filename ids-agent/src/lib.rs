@@ -1,0 +1,17 @@
+//! The agent: from flow slots to alerts. `docs/architecture.md` draws the straight line that these
+//! modules follow: source, flow, features, detect, alert, sink.
+
+pub mod alert;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod detect;
+pub mod features;
+pub mod flow;
+pub mod http;
+pub mod kernel;
+pub mod payload;
+pub mod pipeline;
+pub mod sink;
+pub mod source;
+pub mod supervisor;

@@ -1,0 +1,494 @@
+//! The only parser of the project: from a frame to what flow accounting needs to know of it.
+//!
+//! Every read is bounded by the frame, every walk by `limits`. A frame that cannot be counted in
+//! a flow gives the reason; nothing is guessed, and later fragments get no ports.
+
+use zerocopy::{FromBytes, Immutable, KnownLayout, transmute};
+
+use crate::{
+    counter::Skip,
+    flow::{FlowKey, Tunnel},
+    limits::{EXTENSION_HEADERS_MAX, VLAN_TAGS_MAX},
+    wire,
+};
+
+/// Access to one frame: a packet in the kernel, or bytes from a file.
+pub trait PacketRead {
+    /// Copies the `T` at byte `at`; `None` where the frame ends before it.
+    fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T>;
+
+    /// Bytes of the frame that `read` can reach.
+    fn readable_len(&self) -> usize;
+
+    /// Bytes the frame had on the wire. Never smaller than `readable_len`; larger where a capture
+    /// was cut short or the kernel keeps the tail in fragments.
+    fn wire_len(&self) -> usize;
+
+    /// The VLAN id that the NIC stripped from the frame, if it did.
+    fn stripped_vlan(&self) -> Option<u16> {
+        None
+    }
+
+    /// Segments this frame stands for and the payload of each but the last, where segmentation
+    /// offload folded them into one.
+    fn segments(&self) -> (u16, u16) {
+        (1, 0)
+    }
+}
+
+/// What the first byte of a frame belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    Ethernet,
+    /// An IP packet without a link header; the version field tells which.
+    RawIp,
+    /// Linux cooked capture v1 (LINKTYPE_LINUX_SLL).
+    LinuxSll,
+    /// Linux cooked capture v2 (LINKTYPE_LINUX_SLL2).
+    LinuxSll2,
+    /// BSD loopback with a four-byte address family in either byte order (LINKTYPE_NULL, LOOP).
+    Loopback,
+}
+
+/// One packet, as flow accounting sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketMeta {
+    pub key: FlowKey,
+    /// Network-layer bytes: the IP header and all behind it, without link padding.
+    pub len: u32,
+    /// Offset of the transport payload in the frame.
+    pub payload_at: u32,
+    /// Transport payload bytes on the wire.
+    pub payload_len: u32,
+    pub segments: u16,
+    pub segment_payload: u16,
+    /// TCP window, zero for other protocols.
+    pub window: u16,
+    /// TCP flags, zero for other protocols.
+    pub tcp_flags: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+}
+
+impl Default for PacketMeta {
+    fn default() -> Self {
+        Self {
+            key: FlowKey { src: [0; 16], dst: [0; 16], src_port: 0, dst_port: 0, proto: 0, kind: 0, vlan: 0 },
+            len: 0,
+            payload_at: 0,
+            payload_len: 0,
+            segments: 1,
+            segment_payload: 0,
+            window: 0,
+            tcp_flags: 0,
+            ttl: 0,
+        }
+    }
+}
+
+/// A frame in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    bytes: &'a [u8],
+    wire_len: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// A frame of which `bytes` were captured and that had `wire_len` bytes on the wire; a
+    /// `wire_len` below the captured length is taken as the captured length.
+    pub fn new(bytes: &'a [u8], wire_len: usize) -> Self {
+        Self { bytes, wire_len: wire_len.max(bytes.len()) }
+    }
+
+    /// Captured payload of a packet parsed from this frame, at most `max` bytes.
+    pub fn payload(&self, meta: &PacketMeta, max: usize) -> &'a [u8] {
+        let len = (meta.payload_len as usize).min(max);
+        let tail = self.bytes.get(meta.payload_at as usize..).unwrap_or(&[]);
+        tail.get(..len).unwrap_or(tail)
+    }
+}
+
+impl PacketRead for Frame<'_> {
+    #[inline(always)]
+    fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
+        let tail = self.bytes.get(at..)?;
+        T::read_from_prefix(tail).ok().map(|(value, _)| value)
+    }
+
+    #[inline(always)]
+    fn readable_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        self.wire_len
+    }
+}
+
+/// Parses a frame down to its transport header.
+#[inline(always)]
+pub fn parse<P: PacketRead>(packet: &P, link: Link) -> Result<PacketMeta, Skip> {
+    let mut meta = PacketMeta::default();
+    let (network, at) = network_layer(packet, link, &mut meta.key.vlan)?;
+    let (segments, segment_payload) = packet.segments();
+    meta.segments = segments;
+    meta.segment_payload = segment_payload;
+    match network {
+        Network::Ipv4 => ipv4(packet, at, &mut meta)?,
+        Network::Ipv6 => ipv6(packet, at, &mut meta)?,
+    }
+    Ok(meta)
+}
+
+#[derive(Clone, Copy)]
+enum Network {
+    Ipv4,
+    Ipv6,
+}
+
+/// Walks the link layer: gives the network protocol and its offset.
+#[inline(always)]
+fn network_layer<P: PacketRead>(packet: &P, link: Link, vlan: &mut u16) -> Result<(Network, usize), Skip> {
+    match link {
+        Link::Ethernet => {
+            let ethertype = packet.read::<wire::Be16>(12).ok_or(Skip::LinkTruncated)?.value();
+            ethertype_walk(packet, ethertype, 14, vlan)
+        }
+        Link::LinuxSll => {
+            let ethertype = packet.read::<wire::Be16>(14).ok_or(Skip::LinkTruncated)?.value();
+            ethertype_walk(packet, ethertype, 16, vlan)
+        }
+        Link::LinuxSll2 => {
+            packet.read::<[u8; 20]>(0).ok_or(Skip::LinkTruncated)?;
+            let ethertype = packet.read::<wire::Be16>(0).ok_or(Skip::LinkTruncated)?.value();
+            ethertype_walk(packet, ethertype, 20, vlan)
+        }
+        Link::RawIp => match packet.read::<u8>(0).ok_or(Skip::IpTruncated)? >> 4 {
+            4 => Ok((Network::Ipv4, 0)),
+            6 => Ok((Network::Ipv6, 0)),
+            _ => Err(Skip::IpVersion),
+        },
+        Link::Loopback => {
+            let family = packet.read::<wire::Word32>(0).ok_or(Skip::LinkTruncated)?.0;
+            // The writer's byte order: the smaller reading is the meant one. AF_INET is 2
+            // everywhere; AF_INET6 is 10 on Linux, 24, 28 or 30 on the BSDs and macOS.
+            match family.min(family.swap_bytes()) {
+                2 => Ok((Network::Ipv4, 4)),
+                10 | 24 | 28 | 30 => Ok((Network::Ipv6, 4)),
+                _ => Err(Skip::NotIp),
+            }
+        }
+    }
+}
+
+/// Follows VLAN tags and PPPoE from an EtherType whose header ends at `at`.
+#[inline(always)]
+fn ethertype_walk<P: PacketRead>(
+    packet: &P,
+    first: u16,
+    start: usize,
+    vlan: &mut u16,
+) -> Result<(Network, usize), Skip> {
+    let (mut ethertype, mut at, mut tags) = (first, start, 0);
+    if let Some(id) = packet.stripped_vlan() {
+        *vlan = id;
+        tags = 1;
+    }
+    // The common case costs one comparison.
+    if ethertype == wire::ETHERTYPE_IPV4 {
+        return Ok((Network::Ipv4, at));
+    }
+    while let wire::ETHERTYPE_VLAN | wire::ETHERTYPE_QINQ | wire::ETHERTYPE_QINQ_OLD = ethertype {
+        if tags >= VLAN_TAGS_MAX {
+            return Err(Skip::VlanDepth);
+        }
+        let tag = packet.read::<wire::VlanTag>(at).ok_or(Skip::LinkTruncated)?;
+        *vlan = tag.vlan_id();
+        ethertype = tag.ethertype();
+        at += wire::VlanTag::LEN;
+        tags += 1;
+    }
+    match ethertype {
+        wire::ETHERTYPE_IPV4 => Ok((Network::Ipv4, at)),
+        wire::ETHERTYPE_IPV6 => Ok((Network::Ipv6, at)),
+        wire::ETHERTYPE_ARP => Err(Skip::Arp),
+        wire::ETHERTYPE_MPLS | wire::ETHERTYPE_MPLS_MULTICAST => Err(Skip::Mpls),
+        wire::ETHERTYPE_PPPOE_DISCOVERY => Err(Skip::PppoeControl),
+        wire::ETHERTYPE_PPPOE_SESSION => pppoe(packet, at),
+        0..wire::ETHERTYPE_MIN => Err(Skip::Llc),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+#[inline(always)]
+fn pppoe<P: PacketRead>(packet: &P, at: usize) -> Result<(Network, usize), Skip> {
+    let header = packet.read::<wire::PppoeSession>(at).ok_or(Skip::LinkTruncated)?;
+    let behind = at + wire::PppoeSession::LEN;
+    if header.version_type != 0x11 || header.code != 0 {
+        return Err(Skip::PppoeControl);
+    }
+    match header.protocol() {
+        wire::PPP_IPV4 => Ok((Network::Ipv4, behind)),
+        wire::PPP_IPV6 => Ok((Network::Ipv6, behind)),
+        _ => Err(Skip::PppoeControl),
+    }
+}
+
+#[inline(always)]
+fn ipv4<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(), Skip> {
+    let header = packet.read::<wire::Ipv4>(at).ok_or(Skip::IpTruncated)?;
+    if header.version() != 4 {
+        return Err(Skip::IpVersion);
+    }
+    let header_len = header.header_len();
+    if header_len < wire::Ipv4::LEN {
+        return Err(Skip::IpHeaderLength);
+    }
+    // A zero length is a super-packet captured before segmentation offload filled it in.
+    meta.len = claimed_len(packet, at, header.total_len())?;
+    if (meta.len as usize) < header_len {
+        return Err(Skip::IpLength);
+    }
+    meta.ttl = header.ttl;
+    meta.key.proto = header.proto;
+    meta.key.src = ipv4_mapped(header.src);
+    meta.key.dst = ipv4_mapped(header.dst);
+    let body_len = meta.len - header_len as u32;
+    let fragment = match (header.fragment_offset(), header.more_fragments()) {
+        (0, false) => Fragment::Whole,
+        (0, true) => Fragment::First,
+        _ => Fragment::Later,
+    };
+    transport(packet, header.proto, at + header_len, body_len, fragment, meta)
+}
+
+#[inline(always)]
+fn ipv6<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(), Skip> {
+    let header = packet.read::<wire::Ipv6>(at).ok_or(Skip::IpTruncated)?;
+    if header.version() != 6 {
+        return Err(Skip::IpVersion);
+    }
+    let claimed = match header.payload_len() {
+        0 => 0,
+        len => len + wire::Ipv6::LEN as u32,
+    };
+    meta.len = claimed_len(packet, at, claimed)?;
+    meta.ttl = header.hop_limit;
+    meta.key.src = transmute!(header.src);
+    meta.key.dst = transmute!(header.dst);
+
+    let end = at + meta.len as usize;
+    let (mut proto, mut next_at, mut fragment) = (header.next_header, at + wire::Ipv6::LEN, Fragment::Whole);
+    for _ in 0..EXTENSION_HEADERS_MAX {
+        if !is_extension(proto) || matches!(fragment, Fragment::Later) {
+            break;
+        }
+        let extension = packet.read::<wire::Ipv6Extension>(next_at).ok_or(Skip::IpTruncated)?;
+        let len = match proto {
+            wire::PROTO_FRAGMENT => {
+                fragment = match (extension.fragment_offset(), extension.more_fragments()) {
+                    (0, false) => Fragment::Whole,
+                    (0, true) => Fragment::First,
+                    _ => Fragment::Later,
+                };
+                8
+            }
+            // RFC 4302, section 2.2: in units of four bytes, less two.
+            wire::PROTO_AH => (extension.len as usize + 2) << 2,
+            _ => (extension.len as usize + 1) << 3,
+        };
+        next_at += len;
+        if next_at > end {
+            return Err(Skip::IpLength);
+        }
+        proto = extension.next_header;
+    }
+    if is_extension(proto) && !matches!(fragment, Fragment::Later) {
+        return Err(Skip::Ipv6Extensions);
+    }
+    meta.key.proto = proto;
+    transport(packet, proto, next_at, (end - next_at) as u32, fragment, meta)
+}
+
+#[inline(always)]
+fn is_extension(proto: u8) -> bool {
+    matches!(
+        proto,
+        wire::PROTO_HOP_BY_HOP
+            | wire::PROTO_ROUTING
+            | wire::PROTO_FRAGMENT
+            | wire::PROTO_AH
+            | wire::PROTO_DESTINATION
+            | wire::PROTO_MOBILITY
+            | wire::PROTO_HIP
+            | wire::PROTO_SHIM6
+    )
+}
+
+/// Checks the IP header's claim against the wire; zero claims the rest of the frame.
+#[inline(always)]
+fn claimed_len<P: PacketRead>(packet: &P, at: usize, claimed: u32) -> Result<u32, Skip> {
+    // `wire_len` may cost a helper call in the kernel, so it is asked only where it decides.
+    if claimed != 0 && at + claimed as usize <= packet.readable_len() {
+        return Ok(claimed);
+    }
+    let available = packet.wire_len().saturating_sub(at);
+    if claimed == 0 {
+        return Ok(available as u32);
+    }
+    if claimed as usize > available {
+        return Err(Skip::IpLength);
+    }
+    Ok(claimed)
+}
+
+#[derive(Clone, Copy)]
+enum Fragment {
+    Whole,
+    First,
+    Later,
+}
+
+/// Reads ports, flags and payload bounds; `body_len` counts from `at` to the end of the IP packet.
+#[inline(always)]
+fn transport<P: PacketRead>(
+    packet: &P,
+    proto: u8,
+    at: usize,
+    body_len: u32,
+    fragment: Fragment,
+    meta: &mut PacketMeta,
+) -> Result<(), Skip> {
+    meta.payload_at = at as u32;
+    meta.payload_len = body_len;
+    match proto {
+        wire::PROTO_GRE => meta.key.set_tunnel(Tunnel::Gre),
+        wire::PROTO_IPIP => meta.key.set_tunnel(Tunnel::Ipip),
+        wire::PROTO_IPV6 => meta.key.set_tunnel(Tunnel::Ipv6),
+        _ => {}
+    }
+    if matches!(fragment, Fragment::Later) {
+        meta.key.set_later_fragment();
+        return Ok(());
+    }
+    let header_len = match proto {
+        wire::PROTO_TCP => tcp(packet, at, body_len, meta)?,
+        wire::PROTO_UDP => udp(packet, at, body_len, fragment, meta)?,
+        wire::PROTO_SCTP => {
+            let header = transport_header::<P, wire::Udp>(packet, at, body_len, wire::SCTP_LEN)?;
+            meta.key.src_port = header.src_port();
+            meta.key.dst_port = header.dst_port();
+            wire::SCTP_LEN
+        }
+        wire::PROTO_ICMP | wire::PROTO_ICMPV6 => {
+            let header = transport_header::<P, wire::Icmp>(packet, at, body_len, wire::Icmp::LEN)?;
+            meta.key.src_port = u16::from(header.kind);
+            meta.key.dst_port = icmp_counterpart(proto, header.kind).map_or(u16::from(header.code), u16::from);
+            wire::Icmp::LEN
+        }
+        _ => 0,
+    };
+    meta.payload_at = at as u32 + header_len;
+    // UDP set its own payload length: the datagram may end before the IP packet does.
+    if proto != wire::PROTO_UDP {
+        meta.payload_len = body_len - header_len;
+    }
+    Ok(())
+}
+
+/// Reads a transport header of which `min_len` bytes must lie inside the packet.
+#[inline(always)]
+fn transport_header<P: PacketRead, T: FromBytes + Immutable + KnownLayout + Copy>(
+    packet: &P,
+    at: usize,
+    body_len: u32,
+    min_len: u32,
+) -> Result<T, Skip> {
+    if body_len < min_len {
+        return Err(Skip::TransportTruncated);
+    }
+    packet.read::<T>(at).ok_or(Skip::TransportTruncated)
+}
+
+#[inline(always)]
+fn tcp<P: PacketRead>(packet: &P, at: usize, body_len: u32, meta: &mut PacketMeta) -> Result<u32, Skip> {
+    let header = transport_header::<P, wire::Tcp>(packet, at, body_len, wire::Tcp::LEN as u32)?;
+    let header_len = header.header_len();
+    if header_len < wire::Tcp::LEN as u32 || header_len > body_len {
+        return Err(Skip::TcpOffset);
+    }
+    meta.key.src_port = header.src_port();
+    meta.key.dst_port = header.dst_port();
+    meta.tcp_flags = header.flags;
+    meta.window = header.window();
+    Ok(header_len)
+}
+
+#[inline(always)]
+fn udp<P: PacketRead>(
+    packet: &P,
+    at: usize,
+    body_len: u32,
+    fragment: Fragment,
+    meta: &mut PacketMeta,
+) -> Result<u32, Skip> {
+    let header_len = wire::Udp::LEN as u32;
+    let header = transport_header::<P, wire::Udp>(packet, at, body_len, header_len)?;
+    meta.payload_len = match (fragment, header.len()) {
+        // A fragment holds less than the datagram; zero is a jumbogram (RFC 2675, section 4) or
+        // segmentation offload.
+        (Fragment::First, _) | (_, 0) => body_len - header_len,
+        (_, len) if len < header_len || len > body_len && meta.segments <= 1 => return Err(Skip::UdpLength),
+        (_, _) if meta.segments > 1 => body_len - header_len,
+        (_, len) => len - header_len,
+    };
+    let (src_port, dst_port) = (header.src_port(), header.dst_port());
+    meta.key.src_port = src_port;
+    meta.key.dst_port = dst_port;
+    if dst_port == wire::PORT_VXLAN || src_port == wire::PORT_VXLAN {
+        meta.key.set_tunnel(Tunnel::Vxlan);
+    } else if dst_port == wire::PORT_GENEVE || src_port == wire::PORT_GENEVE {
+        meta.key.set_tunnel(Tunnel::Geneve);
+    }
+    Ok(header_len)
+}
+
+/// The type that answers an ICMP type, for the types that community-id v1 treats as two-way
+/// (<https://github.com/corelight/community-id-spec>).
+#[inline(always)]
+pub fn icmp_counterpart(proto: u8, kind: u8) -> Option<u8> {
+    Some(match (proto, kind) {
+        (wire::PROTO_ICMP, 0) => 8,
+        (wire::PROTO_ICMP, 8) => 0,
+        (wire::PROTO_ICMP, 9) => 10,
+        (wire::PROTO_ICMP, 10) => 9,
+        (wire::PROTO_ICMP, 13) => 14,
+        (wire::PROTO_ICMP, 14) => 13,
+        (wire::PROTO_ICMP, 15) => 16,
+        (wire::PROTO_ICMP, 16) => 15,
+        (wire::PROTO_ICMP, 17) => 18,
+        (wire::PROTO_ICMP, 18) => 17,
+        (wire::PROTO_ICMPV6, 128) => 129,
+        (wire::PROTO_ICMPV6, 129) => 128,
+        (wire::PROTO_ICMPV6, 130) => 131,
+        (wire::PROTO_ICMPV6, 131) => 130,
+        (wire::PROTO_ICMPV6, 133) => 134,
+        (wire::PROTO_ICMPV6, 134) => 133,
+        (wire::PROTO_ICMPV6, 135) => 136,
+        (wire::PROTO_ICMPV6, 136) => 135,
+        (wire::PROTO_ICMPV6, 139) => 140,
+        (wire::PROTO_ICMPV6, 140) => 139,
+        (wire::PROTO_ICMPV6, 144) => 145,
+        (wire::PROTO_ICMPV6, 145) => 144,
+        _ => return None,
+    })
+}
+
+/// An IPv4 address, as read from the header, in its IPv6-mapped form.
+#[inline(always)]
+pub fn ipv4_mapped(network_order: u32) -> [u8; 16] {
+    let prefix = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+    let words = [0u32, 0, prefix, network_order];
+    transmute!(words)
+}
