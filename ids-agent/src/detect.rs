@@ -2,13 +2,15 @@
 //!
 //! Pure: no clock, no I/O, no tasks. The same batches give the same alerts in the same order.
 
+use std::sync::Arc;
+
 use ids_common::flow::FlowKey;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{features::FeatureVector, flow::FlowRecord, payload::PayloadFacts};
 
-/// What a flow, or a host's conduct, is taken for (`docs/detection.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+/// What a flow, or a host's conduct, is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     Benign,
@@ -25,6 +27,45 @@ pub enum Class {
     Anomaly,
 }
 
+impl Class {
+    pub const ALL: [Self; 12] = [
+        Self::Benign,
+        Self::PortScan,
+        Self::Flood,
+        Self::AppDos,
+        Self::BruteForce,
+        Self::WebAttack,
+        Self::C2,
+        Self::DnsTunnel,
+        Self::Exfiltration,
+        Self::Exploit,
+        Self::Infiltration,
+        Self::Anomaly,
+    ];
+
+    /// The name in alerts, metrics, manifests and the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Benign => "benign",
+            Self::PortScan => "port_scan",
+            Self::Flood => "flood",
+            Self::AppDos => "app_dos",
+            Self::BruteForce => "brute_force",
+            Self::WebAttack => "web_attack",
+            Self::C2 => "c2",
+            Self::DnsTunnel => "dns_tunnel",
+            Self::Exfiltration => "exfiltration",
+            Self::Exploit => "exploit",
+            Self::Infiltration => "infiltration",
+            Self::Anomaly => "anomaly",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+}
+
 /// Who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,6 +73,18 @@ pub enum Witness {
     Classifier,
     Anomaly,
     Behaviour,
+}
+
+impl Witness {
+    pub const ALL: [Self; 3] = [Self::Classifier, Self::Anomaly, Self::Behaviour];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classifier => "classifier",
+            Self::Anomaly => "anomaly",
+            Self::Behaviour => "behaviour",
+        }
+    }
 }
 
 /// EVE's scale: 1 is the highest.
@@ -99,6 +152,103 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
 }
 
+/// The strongest thing one witness said about one class.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct WitnessScore {
+    pub witness: Witness,
+    pub class: Class,
+    pub kind: &'static str,
+    pub score: f32,
+}
+
+/// What is said of an ended flow; every ended flow gets exactly one.
+///
+/// It is held back for a while, so that a finding on its source, target or service made a little
+/// later still covers it.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub record: FlowRecord,
+    pub features: FeatureVector,
+    pub payload: PayloadFacts,
+    pub class: Class,
+    /// The kind of the strongest finding of `class`; empty for `benign`.
+    pub kind: &'static str,
+    /// Confidence in `class`, 0 to 1; for `benign` what is left after all suspicions.
+    pub confidence: f32,
+    pub witnesses: Vec<WitnessScore>,
+    /// The incident that covers the flow.
+    pub incident: Option<u64>,
+}
+
+/// Why an incident is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It is new.
+    Opened,
+    /// A later finding made it more severe; the id is that of the first report.
+    Escalated,
+    /// `suppressed` further findings went into it since the last report.
+    Summary,
+}
+
+/// Findings that belong together, as one report. Deduplicated per source, target and class.
+#[derive(Clone, Debug)]
+pub struct Incident {
+    /// Derived from source, target, class and time of the first finding: replay gives it again.
+    pub id: u64,
+    pub stage: Stage,
+    pub class: Class,
+    pub kind: &'static str,
+    /// Joint confidence of the witnesses, 0 to 1.
+    pub score: f32,
+    /// Share of the witnesses at work on such a subject that named this class.
+    pub agreement: f32,
+    pub severity: Severity,
+    pub subject: Subject,
+    /// The exemplar flow, initiator's direction.
+    pub key: FlowKey,
+    pub flow_id: u64,
+    pub community_id: String,
+    /// The exemplar's record and payload facts where the engine still held them.
+    pub record: Option<FlowRecord>,
+    pub payload: PayloadFacts,
+    pub reason: String,
+    pub evidence: Vec<Evidence>,
+    pub witnesses: Vec<WitnessScore>,
+    pub first_ns: u64,
+    pub last_ns: u64,
+    /// Findings folded in since the last report of this incident.
+    pub suppressed: u64,
+    /// Flows the incident covers so far.
+    pub flows: u64,
+}
+
+/// What the engine has to say after a tick. The caller takes it and clears it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub incidents: Vec<Incident>,
+    pub verdicts: Vec<Verdict>,
+}
+
+impl Outcome {
+    pub fn clear(&mut self) {
+        self.incidents.clear();
+        self.verdicts.clear();
+    }
+}
+
+/// Names a loaded model, for alerts and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    pub name: Arc<str>,
+    pub version: Arc<str>,
+    /// SHA-256 of the model file, hex.
+    pub sha256: Arc<str>,
+    /// `tract` or `onnxruntime`.
+    pub backend: &'static str,
+}
+
 /// One flow that is up for judgement in this tick, with all that is known of it.
 #[derive(Debug)]
 pub struct Judged<'a> {
@@ -113,4 +263,26 @@ pub trait Detector: Send {
 
     /// Looks at the flows of one tick and appends what it finds.
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>);
+
+    /// Running totals since the start.
+    fn stats(&self) -> DetectorStats;
+
+    /// The model behind it, where there is one.
+    fn model(&self) -> Option<ModelInfo> {
+        None
+    }
+}
+
+/// What a detector has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DetectorStats {
+    /// Flows looked at; a flow counts each time it is up for judgement.
+    pub judged: u64,
+    pub findings: u64,
+    /// Flows that looked odd, but not surely enough to say so.
+    pub abstained: u64,
+    /// Flows that could not be judged because inference failed.
+    pub failed: u64,
+    /// Entries of its own bounded state that had to go early.
+    pub forgotten: u64,
 }
