@@ -1,0 +1,243 @@
+//! Reads settings from TOML and reports a mistake as one line: file, line, key, value, remedy.
+
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
+
+use super::Config;
+
+/// Why settings could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read configuration `{path}`: {source}; name an existing file or leave --config out")]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{path}:{line}: {message}", path = path.display())]
+    Wrong { path: PathBuf, line: usize, message: String },
+    /// A value given on the command line or by environment.
+    #[error("{0}")]
+    Override(String),
+}
+
+/// Reads and checks a configuration file.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let config: Config = parse_table(&text, path)?;
+    config.check().map_err(|fault| {
+        let line = locate_key(&text, &fault.key).map_or(1, |at| line_of(&text, at));
+        ConfigError::Wrong { path: path.to_owned(), line, message: fault.to_string() }
+    })?;
+    Ok(config)
+}
+
+/// Reads any table of settings from TOML text; `path` names it in errors.
+pub fn parse_table<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        ConfigError::Wrong {
+            path: path.to_owned(),
+            line: line_of(text, span.start),
+            message: explain(text, error.message(), &span),
+        }
+    })
+}
+
+/// A value that parsed but cannot be meant.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) key: String,
+    pub(super) value: String,
+    pub(super) want: &'static str,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} = {} is out of range: {}", self.key, self.value, self.want)
+    }
+}
+
+fn explain(text: &str, message: &str, span: &Range<usize>) -> String {
+    let key = key_path(text, span);
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let one_line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if message.starts_with("unknown field") {
+        let unknown = quoted.next().unwrap_or_default();
+        let known: Vec<&str> = quoted.collect();
+        let within = match key.rsplit_once('.') {
+            Some((table, _)) => format!(" in [{table}]"),
+            None => String::new(),
+        };
+        return match nearest(unknown, &known) {
+            Some(near) => format!("unknown key `{unknown}`{within}; did you mean `{near}`?"),
+            None => format!("unknown key `{unknown}`{within}; it takes {}", known.join(", ")),
+        };
+    }
+    if message.starts_with("unknown variant") {
+        let unknown = quoted.next().unwrap_or_default();
+        let known: Vec<&str> = quoted.collect();
+        return format!("{key} = \"{unknown}\" is not known; it takes {}", known.join(", "));
+    }
+    if key.is_empty() { format!("not valid TOML: {one_line}") } else { format!("{key}: {one_line}") }
+}
+
+/// The known name closest to `unknown`, if any is close enough to be what was meant.
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(unknown, name), *name))
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+}
+
+/// The dotted key whose name or value contains the span; empty where the text does not parse.
+fn key_path(text: &str, span: &Range<usize>) -> String {
+    let mut path = Vec::new();
+    if let Ok(table) = DeTable::parse(text) {
+        descend(table.get_ref(), span, &mut path);
+    }
+    path.join(".")
+}
+
+fn descend(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) {
+    let within = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+    for (key, value) in table {
+        // A table's own span is its header, so its entries are searched whatever the span says.
+        path.push(key.get_ref().to_string());
+        let depth = path.len();
+        match value.get_ref() {
+            DeValue::Table(inner) => descend(inner, span, path),
+            DeValue::Array(items) => {
+                for item in items.iter() {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        descend(inner, span, path);
+                    }
+                    if path.len() > depth {
+                        break;
+                    }
+                }
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {}
+        }
+        if path.len() > depth || within(key.span()) || within(value.span()) {
+            return;
+        }
+        path.pop();
+    }
+}
+
+/// Where the value of a dotted key stands.
+fn locate_key(text: &str, key: &str) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    let mut table = root.get_ref();
+    let mut at = None;
+    for part in key.split('.') {
+        let (name, value) = table.iter().find(|(name, _)| name.get_ref() == part)?;
+        at = Some(name.span().start);
+        if let DeValue::Table(inner) = value.get_ref() {
+            table = inner;
+        }
+    }
+    at
+}
+
+impl Config {
+    /// Says which value cannot be meant, if any.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        let fault = |key: &str, value: &dyn ToString, want| {
+            Err(Fault { key: key.to_owned(), value: value.to_string(), want })
+        };
+        let capture = &self.capture;
+        if capture.interfaces.len() > INTERFACES_MAX {
+            return fault("capture.interfaces", &capture.interfaces.len(), "at most 16 interfaces");
+        }
+        if !capture.sets_per_cpu.is_power_of_two() || !(64..=1 << 18).contains(&capture.sets_per_cpu) {
+            return fault("capture.sets_per_cpu", &capture.sets_per_cpu, "a power of two from 64 to 262144");
+        }
+        if !capture.ring_bytes.is_power_of_two() || !(65_536..=1 << 30).contains(&capture.ring_bytes) {
+            return fault("capture.ring_bytes", &capture.ring_bytes, "a power of two from 65536 to 1073741824");
+        }
+        if self.sample.packets > 16 {
+            return fault("sample.packets", &self.sample.packets, "0 to 16");
+        }
+        if self.sample.bytes > 1_536 {
+            return fault("sample.bytes", &self.sample.bytes, "0 to 1536");
+        }
+        let flow = &self.flow;
+        if !(1..=86_400).contains(&flow.idle_timeout_secs) {
+            return fault("flow.idle_timeout_secs", &flow.idle_timeout_secs, "1 to 86400");
+        }
+        if flow.closed_linger_secs > flow.idle_timeout_secs {
+            return fault("flow.closed_linger_secs", &flow.closed_linger_secs, "at most flow.idle_timeout_secs");
+        }
+        if !(1..=86_400).contains(&flow.active_timeout_secs) {
+            return fault("flow.active_timeout_secs", &flow.active_timeout_secs, "1 to 86400");
+        }
+        if !(16..=1 << 24).contains(&flow.flows_max) {
+            return fault("flow.flows_max", &flow.flows_max, "16 to 16777216");
+        }
+        if !(10..=60_000).contains(&flow.tick_millis) {
+            return fault("flow.tick_millis", &flow.tick_millis, "10 to 60000");
+        }
+        if !(16..=1 << 22).contains(&self.window.hosts_max) {
+            return fault("window.hosts_max", &self.window.hosts_max, "16 to 4194304");
+        }
+        if !(16..=1 << 22).contains(&self.window.services_max) {
+            return fault("window.services_max", &self.window.services_max, "16 to 4194304");
+        }
+        if !(16..=1 << 24).contains(&self.payload.flows_max) {
+            return fault("payload.flows_max", &self.payload.flows_max, "16 to 16777216");
+        }
+        if !(16..=4_096).contains(&self.payload.string_bytes_max) {
+            return fault("payload.string_bytes_max", &self.payload.string_bytes_max, "16 to 4096");
+        }
+        if !(1..=4_096).contains(&self.detect.batch_max) {
+            return fault("detect.batch_max", &self.detect.batch_max, "1 to 4096");
+        }
+        if self.fuse.dedup_secs > 86_400 {
+            return fault("fuse.dedup_secs", &self.fuse.dedup_secs, "0 to 86400");
+        }
+        if self.fuse.verdict_hold_secs > 300 {
+            return fault("fuse.verdict_hold_secs", &self.fuse.verdict_hold_secs, "0 to 300");
+        }
+        if !(16..=1 << 20).contains(&self.fuse.incidents_max) {
+            return fault("fuse.incidents_max", &self.fuse.incidents_max, "16 to 1048576");
+        }
+        if let Some(entry) = self.fuse.allow.iter().find(|entry| entry.reason.trim().is_empty()) {
+            return fault("fuse.allow", &format!("\"{}\"", entry.reason), "every entry states its reason");
+        }
+        if self.alert.rotate_bytes != 0 && self.alert.rotate_bytes < 4_096 {
+            return fault("alert.rotate_bytes", &self.alert.rotate_bytes, "0 for never, or at least 4096");
+        }
+        if !(1..=1_000).contains(&self.alert.rotate_keep) {
+            return fault("alert.rotate_keep", &self.alert.rotate_keep, "1 to 1000");
+        }
+        if !(1..=1 << 20).contains(&self.alert.queue_max) {
+            return fault("alert.queue_max", &self.alert.queue_max, "1 to 1048576");
+        }
+        let metrics = &self.metrics;
+        if metrics.enabled && !metrics.allow_public && !metrics.listen.ip().is_loopback() {
+            return fault(
+                "metrics.listen",
+                &metrics.listen,
+                "a loopback address such as 127.0.0.1:9469, or set metrics.allow_public = true",
+            );
+        }
+        Ok(())
+    }
+}
+
+const INTERFACES_MAX: usize = 16;
