@@ -25,8 +25,8 @@ pub enum ConfigError {
 
 /// Reads and checks a configuration file.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     let config: Config = parse_table(&text, path)?;
     config.check().map_err(|fault| {
         let line = locate_key(&text, &fault.key).map_or(1, |at| line_of(&text, at));
@@ -157,9 +157,8 @@ fn locate_key(text: &str, key: &str) -> Option<usize> {
 impl Config {
     /// Says which value cannot be meant, if any.
     pub(super) fn check(&self) -> Result<(), Fault> {
-        let fault = |key: &str, value: &dyn ToString, want| {
-            Err(Fault { key: key.to_owned(), value: value.to_string(), want })
-        };
+        let fault =
+            |key: &str, value: &dyn ToString, want| Err(Fault { key: key.to_owned(), value: value.to_string(), want });
         let capture = &self.capture;
         if capture.interfaces.len() > INTERFACES_MAX {
             return fault("capture.interfaces", &capture.interfaces.len(), "at most 16 interfaces");
