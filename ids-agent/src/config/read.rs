@@ -28,10 +28,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     let config: Config = parse_table(&text, path)?;
-    config.check().map_err(|fault| {
-        let line = locate_key(&text, &fault.key).map_or(1, |at| line_of(&text, at));
-        ConfigError::Wrong { path: path.to_owned(), line, message: fault.to_string() }
-    })?;
+    config.check_in(&text, path)?;
     Ok(config)
 }
 
@@ -49,10 +46,10 @@ pub fn parse_table<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, Co
 
 /// A value that parsed but cannot be meant.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) key: String,
-    pub(super) value: String,
-    pub(super) want: &'static str,
+struct Fault {
+    key: String,
+    value: String,
+    want: &'static str,
 }
 
 impl std::fmt::Display for Fault {
@@ -155,24 +152,36 @@ fn locate_key(text: &str, key: &str) -> Option<usize> {
 }
 
 impl Config {
+    /// Checks values again after the command line has changed some.
+    pub fn check_overrides(&self) -> Result<(), ConfigError> {
+        self.check().map_err(|fault| ConfigError::Override(fault.to_string()))
+    }
+
+    fn check_in(&self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        self.check().map_err(|fault| {
+            let line = locate_key(text, &fault.key).map_or(1, |at| line_of(text, at));
+            ConfigError::Wrong { path: path.to_owned(), line, message: fault.to_string() }
+        })
+    }
+
     /// Says which value cannot be meant, if any.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    fn check(&self) -> Result<(), Fault> {
         let fault =
             |key: &str, value: &dyn ToString, want| Err(Fault { key: key.to_owned(), value: value.to_string(), want });
         let capture = &self.capture;
         if capture.interfaces.len() > INTERFACES_MAX {
             return fault("capture.interfaces", &capture.interfaces.len(), "at most 16 interfaces");
         }
-        if !capture.sets_per_cpu.is_power_of_two() || !(64..=1 << 18).contains(&capture.sets_per_cpu) {
+        if !capture.sets_per_cpu.is_power_of_two() || !SETS_PER_CPU_BOUNDS.contains(&capture.sets_per_cpu) {
             return fault("capture.sets_per_cpu", &capture.sets_per_cpu, "a power of two from 64 to 262144");
         }
         if !capture.ring_bytes.is_power_of_two() || !(65_536..=1 << 30).contains(&capture.ring_bytes) {
             return fault("capture.ring_bytes", &capture.ring_bytes, "a power of two from 65536 to 1073741824");
         }
-        if self.sample.packets > 16 {
+        if self.sample.packets > SAMPLE_PACKETS_MAX {
             return fault("sample.packets", &self.sample.packets, "0 to 16");
         }
-        if self.sample.bytes > 1_536 {
+        if self.sample.bytes > SAMPLE_BYTES_MAX {
             return fault("sample.bytes", &self.sample.bytes, "0 to 1536");
         }
         let flow = &self.flow;
@@ -239,4 +248,86 @@ impl Config {
     }
 }
 
+// The kernel's bounds; a test compares them with `ids_common::limits`.
 const INTERFACES_MAX: usize = 16;
+const SETS_PER_CPU_BOUNDS: std::ops::RangeInclusive<u32> = 64..=1 << 18;
+const SAMPLE_PACKETS_MAX: u32 = 16;
+const SAMPLE_BYTES_MAX: u32 = 1_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error of a file with this text, without the file's name.
+    fn fault(text: &str) -> String {
+        match checked(text) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn checked(text: &str) -> Result<Config, ConfigError> {
+        let path = Path::new("ids.toml");
+        let config: Config = parse_table(text, path)?;
+        config.check_in(text, path)?;
+        Ok(config)
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_one_and_its_line() {
+        assert_eq!(
+            fault("# a comment\n[flow]\nidle_timeout_sec = 3\n"),
+            "ids.toml:3: unknown key `idle_timeout_sec` in [flow]; did you mean `idle_timeout_secs`?"
+        );
+        assert_eq!(fault("[metric]\n"), "ids.toml:1: unknown key `metric`; did you mean `metrics`?");
+        assert_eq!(fault("[sample]\nq = 1\n"), "ids.toml:2: unknown key `q` in [sample]; it takes packets, bytes");
+    }
+
+    #[test]
+    fn a_wrong_value_names_key_value_and_what_it_takes() {
+        assert_eq!(
+            fault("[capture]\nmode = \"fast\"\n"),
+            "ids.toml:2: capture.mode = \"fast\" is not known; it takes auto, native, generic, tc"
+        );
+        assert_eq!(
+            fault("[capture]\ninterfaces = [\"a\"]\nsets_per_cpu = 100\n"),
+            "ids.toml:3: capture.sets_per_cpu = 100 is out of range: a power of two from 64 to 262144"
+        );
+        assert!(fault("[flow]\nflows_max = \"many\"\n").starts_with("ids.toml:2: flow.flows_max: invalid type"));
+        assert!(fault("[flow\n").starts_with("ids.toml:1: not valid TOML: "));
+        assert!(fault("flow.tick_millis = 1").contains(":1: flow.tick_millis = 1 is out of range: 10 to 60000"));
+    }
+
+    #[test]
+    fn a_public_metrics_address_needs_the_explicit_setting() {
+        assert!(fault("[metrics]\nlisten = \"0.0.0.0:9469\"\n").contains("set metrics.allow_public = true"));
+        assert_eq!(fault("[metrics]\nlisten = \"0.0.0.0:9469\"\nallow_public = true\n"), "accepted");
+    }
+
+    #[test]
+    fn an_exception_states_its_end_and_its_reason() {
+        let entry = "[[fuse.allow]]\nsource = \"192.0.2.0/24\"\n";
+        assert!(fault(entry).contains("missing field `until`"), "{}", fault(entry));
+        let full = format!("{entry}until = 2027-01-31\nreason = \"weekly audit\"\n");
+        let allowed = checked(&full).map(|config| config.fuse.allow);
+        let ends: Vec<u64> = allowed.iter().flatten().map(|entry| entry.until.ns()).collect();
+        assert_eq!(ends, [1_801_440_000_000_000_000], "the end of that day in UTC");
+        assert!(fault(&full.replace("weekly audit", " ")).contains("every entry states its reason"));
+        assert!(fault(&full.replace("/24", "/44")).contains("fuse.allow.source: `192.0.2.0/44` is not an address"));
+    }
+
+    #[test]
+    fn bounds_shared_with_the_kernel_are_the_same_here() {
+        use ids_common::limits;
+        let (capture, sample, flow) =
+            (super::super::CaptureSettings::default(), super::super::SampleSettings::default(), Config::default().flow);
+        assert_eq!(capture.sets_per_cpu, limits::SETS_PER_CPU_DEFAULT);
+        assert_eq!(capture.ring_bytes, limits::RING_BYTES_DEFAULT);
+        assert_eq!(sample.packets, limits::SAMPLE_PACKETS_DEFAULT);
+        assert_eq!(sample.bytes, limits::SAMPLE_BYTES_DEFAULT);
+        assert_eq!(flow.idle_timeout_ns(), limits::IDLE_TIMEOUT_NS_DEFAULT);
+        assert_eq!(INTERFACES_MAX, limits::INTERFACES_MAX);
+        assert_eq!(SETS_PER_CPU_BOUNDS, limits::SETS_PER_CPU_MIN..=limits::SETS_PER_CPU_MAX);
+        assert_eq!((SAMPLE_PACKETS_MAX, SAMPLE_BYTES_MAX), (limits::SAMPLE_PACKETS_MAX, limits::SAMPLE_BYTES_MAX));
+    }
+}
