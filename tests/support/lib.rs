@@ -1,1 +1,9 @@
+//! What the tests share: frames made by hand, network namespaces, captures, and the conservation
+//! rule. Holds no test of its own.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first thing that cannot be set up")]
 
+pub mod archive;
+pub mod capture;
+pub mod frame;
+pub mod netns;
+pub mod probe;
