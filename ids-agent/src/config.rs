@@ -145,6 +145,17 @@ impl FlowSettings {
         self.idle_timeout_secs.saturating_mul(1_000_000_000)
     }
 
+    pub const fn closed_linger_ns(&self) -> u64 {
+        self.closed_linger_secs.saturating_mul(1_000_000_000)
+    }
+
+    /// The longest silence that a slot may span, in the kernel's table and in replay's: the
+    /// shortest that can end a flow, so that a flow always ends where a slot does.
+    pub const fn slot_silence_ns(&self) -> u64 {
+        let (idle_ns, linger_ns) = (self.idle_timeout_ns(), self.closed_linger_ns());
+        if linger_ns < idle_ns { linger_ns } else { idle_ns }
+    }
+
     pub const fn tick_ns(&self) -> u64 {
         self.tick_millis.saturating_mul(1_000_000)
     }

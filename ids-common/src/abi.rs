@@ -43,8 +43,10 @@ pub struct Settings {
     /// User space has read the last state of every slot last seen before this time, so such a
     /// slot is overwritten without a trip through the ring.
     pub swept_before_ns: u64,
-    /// A direction silent for longer begins a new record.
-    pub idle_timeout_ns: u64,
+    /// A direction silent for longer begins a new slot. This is not the flow's idle timeout but
+    /// the shortest silence that can end a flow (`closed_linger_secs`), so that no slot spans two
+    /// flows; the agent merges the slots of one flow again.
+    pub slot_silence_ns: u64,
     /// Payload packets sampled of each slot; zero turns sampling off.
     pub sample_packets: u32,
     /// Bytes kept of each sampled payload.

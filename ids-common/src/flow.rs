@@ -183,7 +183,7 @@ pub const IDLE_TICK_SHIFT: u32 = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Continuity {
     Continues,
-    /// The direction was silent for longer than the idle timeout.
+    /// The direction was silent for longer than a slot may span.
     AfterSilence,
     /// A TCP handshake packet of a new connection that reuses the key.
     NewConnection,
@@ -234,8 +234,8 @@ impl FlowSlot {
     /// Says how a packet relates to this slot. The flow's own end is decided in user space from
     /// both directions; this rule only guarantees that no slot spans two flows.
     #[inline(always)]
-    pub fn continuity(&self, meta: &PacketMeta, now_ns: u64, idle_timeout_ns: u64) -> Continuity {
-        if now_ns.saturating_sub(self.last_seen_ns) > idle_timeout_ns {
+    pub fn continuity(&self, meta: &PacketMeta, now_ns: u64, slot_silence_ns: u64) -> Continuity {
+        if now_ns.saturating_sub(self.last_seen_ns) > slot_silence_ns {
             return Continuity::AfterSilence;
         }
         // A retransmitted SYN, or SYN and ACK, stays with a slot that holds only such packets.

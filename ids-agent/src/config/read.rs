@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(capture.ring_bytes, limits::RING_BYTES_DEFAULT);
         assert_eq!(sample.packets, limits::SAMPLE_PACKETS_DEFAULT);
         assert_eq!(sample.bytes, limits::SAMPLE_BYTES_DEFAULT);
-        assert_eq!(flow.idle_timeout_ns(), limits::IDLE_TIMEOUT_NS_DEFAULT);
+        assert_eq!(flow.slot_silence_ns(), limits::SLOT_SILENCE_NS_DEFAULT);
         assert_eq!(INTERFACES_MAX, limits::INTERFACES_MAX);
         assert_eq!(SETS_PER_CPU_BOUNDS, limits::SETS_PER_CPU_MIN..=limits::SETS_PER_CPU_MAX);
         assert_eq!((SAMPLE_PACKETS_MAX, SAMPLE_BYTES_MAX), (limits::SAMPLE_PACKETS_MAX, limits::SAMPLE_BYTES_MAX));
