@@ -181,11 +181,14 @@ pub struct WindowSettings {
     pub hosts_max: usize,
     /// Pairs of source and service remembered for attempts per service.
     pub services_max: usize,
+    /// Keys the hashes of the tables, whose keys peers choose: to be drawn at random where traffic is live.
+    #[serde(skip)]
+    pub hash_seed: u64,
 }
 
 impl Default for WindowSettings {
     fn default() -> Self {
-        Self { hosts_max: 4_096, services_max: 4_096 }
+        Self { hosts_max: 4_096, services_max: 4_096, hash_seed: 0 }
     }
 }
 

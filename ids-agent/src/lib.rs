@@ -2,6 +2,7 @@
 //! modules follow: source, flow, features, detect, alert, sink.
 
 pub mod alert;
+pub mod bounded;
 pub mod cli;
 pub mod clock;
 pub mod config;

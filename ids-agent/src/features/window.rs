@@ -2,9 +2,26 @@
 //!
 //! Time is the packets' own. Each host's past two minutes are kept in buckets of five seconds, as
 //! source and as target apart; `_10s` looks at the flow's bucket and the two before it, `_60s` at
-//! the twelve before it, so they span 10 to 15 and 60 to 65 seconds.
+//! the twelve before it, so they span 10 to 15 and 60 to 65 seconds. A flow's bucket is that of its
+//! last packet so far; what happens later in the same bucket counts too once it is known, so an ended flow is
+//! described by all of its surroundings, whatever the tick.
 
-use crate::{config::WindowSettings, flow::FlowRecord, payload::PayloadFacts};
+use std::hash::BuildHasher;
+
+use foldhash::quality::FixedState;
+use ids_common::{flow::FlowKey, wire};
+
+use crate::{
+    bounded::BoundedMap,
+    config::WindowSettings,
+    flow::{FlowRecord, FlowState},
+    payload::{Login, PayloadFacts},
+};
+
+pub mod distinct;
+mod history;
+
+use history::{Bucket, History, ServiceBucket, ServiceHistory};
 
 macro_rules! window_facts {
     ($($name:ident, $unit:literal, $low:literal, $high:literal, $doc:literal;)*) => {
@@ -48,8 +65,8 @@ window_facts! {
     src_ports_60s, "ports", 0.0, 2e3, "distinct target ports of the source";
     src_unanswered_10s, "share", 0.0, 1.0, "share of the source's flows without any packet back";
     src_unanswered_60s, "share", 0.0, 1.0, "share of the source's flows without any packet back";
-    src_refused_10s, "share", 0.0, 1.0, "share of the source's flows answered by RST, or by an ICMP error, before any payload";
-    src_refused_60s, "share", 0.0, 1.0, "share of the source's flows answered by RST, or by an ICMP error, before any payload";
+    src_refused_10s, "share", 0.0, 1.0, "share of the source's flows answered by RST before any payload";
+    src_refused_60s, "share", 0.0, 1.0, "share of the source's flows answered by RST before any payload";
     src_syn_only_10s, "share", 0.0, 1.0, "share of the source's flows in which it sent SYN and nothing but SYN or RST";
     src_empty_60s, "share", 0.0, 1.0, "share of the source's flows without payload in either direction";
     src_packets_10s, "packets", 0.0, 1e8, "packets that the source sent in flows it began";
@@ -75,14 +92,52 @@ window_facts! {
     service_flows_60s, "flows", 0.0, 1e6, "flows from this source to this port of this target";
     service_login_60s, "flows", 0.0, 1e6, "those of them to a service that asks for a login";
     service_failed_logins_60s, "flows", 0.0, 1e6, "those of them in which a login in clear was seen to fail";
-    service_open_60s, "flows", 0.0, 1e6, "those of them that carried payload and have not ended";
+    service_open, "flows", 0.0, 1e6, "flows from this source to this port of this target that were answered and have not ended";
     service_size_spread_60s, "ratio", 0.0, 10.0, "standard deviation over mean of the source's bytes in those that ended; 0 for fewer than two";
     service_secs_60s, "s", 0.0, 300.0, "mean duration of those that ended";
 }
 
+/// Length of a bucket. Both horizons are multiples of it.
+const BUCKET_NS: u64 = 5_000_000_000;
+/// Buckets before the flow's own that belong to the short and to the long window.
+const SHORT: u32 = 2;
+const LONG: u32 = 12;
+/// Flows of one host per host of the bound: a mark per live flow keeps what was counted already.
+const MARKS_PER_HOST: usize = 8;
+
 /// The windows of all hosts. Bounded; the idlest host goes first, counted.
 #[derive(Debug)]
-pub struct HostWindows {}
+pub struct HostWindows {
+    sources: BoundedMap<[u8; 16], History>,
+    targets: BoundedMap<[u8; 16], History>,
+    pairs: BoundedMap<Pair, History>,
+    services: BoundedMap<Service, ServiceHistory>,
+    marks: BoundedMap<u64, Mark>,
+    hasher: FixedState,
+}
+
+type Pair = ([u8; 16], [u8; 16]);
+type Service = ([u8; 16], [u8; 16], u16, u8);
+
+/// What was counted of a live flow already, and in which bucket its beginning stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    tick: u32,
+    traits: Traits,
+    login: bool,
+    failed_login: bool,
+    packets: u64,
+    bytes: u64,
+}
+
+/// What a flow looks like so far. Each can change with its next packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Traits {
+    unanswered: bool,
+    refused: bool,
+    syn_only: bool,
+    empty: bool,
+}
 
 /// Running totals of `HostWindows`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,19 +156,227 @@ pub struct WindowStats {
 }
 
 impl HostWindows {
-    pub fn new(_settings: &WindowSettings) -> Self {
-        Self {}
+    pub fn new(settings: &WindowSettings) -> Self {
+        let seed = settings.hash_seed;
+        Self {
+            sources: BoundedMap::new(settings.hosts_max, seed),
+            targets: BoundedMap::new(settings.hosts_max, seed),
+            pairs: BoundedMap::new(settings.services_max, seed),
+            services: BoundedMap::new(settings.services_max, seed),
+            marks: BoundedMap::new(settings.hosts_max.saturating_mul(MARKS_PER_HOST), seed),
+            hasher: FixedState::with_seed(seed.rotate_left(32) ^ 0x6a09_e667_f3bc_c908),
+        }
     }
 
     /// Counts what is new in a record since it was last seen.
-    pub fn observe(&mut self, _record: &FlowRecord, _payload: &PayloadFacts) {}
+    pub fn observe(&mut self, record: &FlowRecord, payload: &PayloadFacts) {
+        let ended = matches!(record.state, FlowState::Ended(_));
+        let traits = Traits::of(record);
+        let login = payload.app.has_login() || payload.login != Login::None || is_login_port(&record.key);
+        let now = Mark {
+            tick: tick_of(record.start_ns),
+            traits,
+            login,
+            failed_login: payload.login == Login::Failed,
+            packets: record.forward.packets,
+            bytes: record.forward.bytes,
+        };
+        let before = self.marks.peek(&record.id).copied();
+        match before {
+            None => self.begin(record, &now),
+            Some(before) => self.amend(record, &before, &Mark { tick: before.tick, ..now }),
+        }
+        if ended {
+            self.end(record, &now);
+            self.marks.remove(&record.id);
+        } else {
+            *self.marks.touch_or_insert(&record.id, || now) = Mark { tick: before.map_or(now.tick, |b| b.tick), ..now };
+        }
+    }
 
-    /// The windows around a flow's time.
-    pub fn facts(&self, _record: &FlowRecord) -> WindowFacts {
-        WindowFacts::default()
+    /// First sight of a flow.
+    fn begin(&mut self, record: &FlowRecord, now: &Mark) {
+        let key = &record.key;
+        let port_hash = has_ports(key).then(|| self.hasher.hash_one((key.proto, key.dst_port)));
+        let (src_hash, dst_hash) = (self.hasher.hash_one(key.src), self.hasher.hash_one(key.dst));
+
+        let count = |history: &mut History, peer: Option<u64>| {
+            history.change(now.tick, |bucket| {
+                bucket.flows += 1;
+                bucket.add_traits(Traits::default(), now.traits);
+            });
+            if let Some(hash) = peer {
+                history.peers.insert(hash, now.tick, LONG);
+            }
+            if let Some(hash) = port_hash {
+                history.ports.insert(hash, now.tick, LONG);
+            }
+            history.change(tick_of(record.end_ns), |bucket| bucket.add_volume(now.packets, now.bytes));
+        };
+        count(self.sources.touch_or_insert(&key.src, History::default), Some(dst_hash));
+        count(self.targets.touch_or_insert(&key.dst, History::default), Some(src_hash));
+        count(self.pairs.touch_or_insert(&(key.src, key.dst), History::default), None);
+
+        let service = self.services.touch_or_insert(&service_of(key), ServiceHistory::default);
+        service.open += u32::from(!now.traits.unanswered);
+        service.change(now.tick, |bucket| {
+            bucket.flows += 1;
+            bucket.logins += u32::from(now.login);
+            bucket.failed_logins += u32::from(now.failed_login);
+        });
+    }
+
+    /// A flow seen before: its beginning is judged anew, its growth counts where it ends by now.
+    fn amend(&mut self, record: &FlowRecord, before: &Mark, now: &Mark) {
+        let key = &record.key;
+        let packets = now.packets.saturating_sub(before.packets);
+        let bytes = now.bytes.saturating_sub(before.bytes);
+        let count = |history: Option<&mut History>| {
+            let Some(history) = history else { return };
+            if before.traits != now.traits {
+                history.change(now.tick, |bucket| bucket.add_traits(before.traits, now.traits));
+            }
+            if packets > 0 {
+                history.change(tick_of(record.end_ns), |bucket| bucket.add_volume(packets, bytes));
+            }
+        };
+        count(self.sources.peek_mut(&key.src));
+        count(self.targets.peek_mut(&key.dst));
+        count(self.pairs.peek_mut(&(key.src, key.dst)));
+
+        if let Some(service) = self.services.peek_mut(&service_of(key)) {
+            service.open += u32::from(before.traits.unanswered && !now.traits.unanswered);
+            let logins = u32::from(now.login && !before.login);
+            let failed = u32::from(now.failed_login && !before.failed_login);
+            if logins + failed > 0 {
+                service.change(now.tick, |bucket| {
+                    bucket.logins += logins;
+                    bucket.failed_logins += failed;
+                });
+            }
+        }
+    }
+
+    fn end(&mut self, record: &FlowRecord, now: &Mark) {
+        let Some(service) = self.services.peek_mut(&service_of(&record.key)) else { return };
+        service.open = service.open.saturating_sub(u32::from(!now.traits.unanswered));
+        let secs = record.end_ns.saturating_sub(record.start_ns) as f64 / 1e9;
+        service.change(tick_of(record.end_ns), |bucket| bucket.add_ended(record.forward.bytes as f64, secs));
+    }
+
+    /// The windows around a flow's time. A host that is not remembered counts as seen just once.
+    pub fn facts(&self, record: &FlowRecord) -> WindowFacts {
+        let key = &record.key;
+        let tick = tick_of(record.end_ns);
+        let alone = self.alone(record);
+        let windows = |history: Option<&History>| match history {
+            Some(history) => (history.window(tick, SHORT), history.window(tick, LONG)),
+            None => (alone, alone),
+        };
+        let (src_10, src_60) = windows(self.sources.peek(&key.src));
+        let (dst_10, dst_60) = windows(self.targets.peek(&key.dst));
+        let (pair_10, pair_60) = windows(self.pairs.peek(&(key.src, key.dst)));
+        let service = self.services.peek(&service_of(key));
+        let service_10 = service.map_or_else(ServiceBucket::one, |service| service.window(tick, SHORT));
+        let service_60 = service.map_or_else(ServiceBucket::one, |service| service.window(tick, LONG));
+        WindowFacts {
+            src_flows_10s: src_10.flows(),
+            src_flows_60s: src_60.flows(),
+            src_peers_10s: src_10.peers,
+            src_peers_60s: src_60.peers,
+            src_ports_10s: src_10.ports,
+            src_ports_60s: src_60.ports,
+            src_unanswered_10s: src_10.share(src_10.sums.unanswered),
+            src_unanswered_60s: src_60.share(src_60.sums.unanswered),
+            src_refused_10s: src_10.share(src_10.sums.refused),
+            src_refused_60s: src_60.share(src_60.sums.refused),
+            src_syn_only_10s: src_10.share(src_10.sums.syn_only),
+            src_empty_60s: src_60.share(src_60.sums.empty),
+            src_packets_10s: src_10.packets(),
+            src_bytes_per_flow_60s: src_60.bytes_per_flow(),
+            dst_flows_10s: dst_10.flows(),
+            dst_flows_60s: dst_60.flows(),
+            dst_sources_10s: dst_10.peers,
+            dst_sources_60s: dst_60.peers,
+            dst_ports_10s: dst_10.ports,
+            dst_ports_60s: dst_60.ports,
+            dst_unanswered_10s: dst_10.share(dst_10.sums.unanswered),
+            dst_unanswered_60s: dst_60.share(dst_60.sums.unanswered),
+            dst_syn_only_10s: dst_10.share(dst_10.sums.syn_only),
+            dst_empty_60s: dst_60.share(dst_60.sums.empty),
+            dst_packets_10s: dst_10.packets(),
+            dst_bytes_per_flow_60s: dst_60.bytes_per_flow(),
+            pair_flows_10s: pair_10.flows(),
+            pair_flows_60s: pair_60.flows(),
+            pair_ports_10s: pair_10.ports,
+            pair_ports_60s: pair_60.ports,
+            pair_unanswered_60s: pair_60.share(pair_60.sums.unanswered),
+            service_flows_10s: service_10.flows as f32,
+            service_flows_60s: service_60.flows as f32,
+            service_login_60s: service_60.logins as f32,
+            service_failed_logins_60s: service_60.failed_logins as f32,
+            service_open: service.map_or(0, |service| service.open) as f32,
+            service_size_spread_60s: service_60.size_spread(),
+            service_secs_60s: service_60.mean_secs(),
+        }
+    }
+
+    /// The window of a host that did nothing but this flow.
+    fn alone(&self, record: &FlowRecord) -> history::Window {
+        let mut sums = Bucket::one();
+        sums.add_traits(Traits::default(), Traits::of(record));
+        sums.add_volume(record.forward.packets, record.forward.bytes);
+        history::Window { sums, peers: 1.0, ports: if has_ports(&record.key) { 1.0 } else { 0.0 } }
     }
 
     pub fn stats(&self) -> WindowStats {
-        WindowStats::default()
+        WindowStats {
+            sources: self.sources.len() as u64,
+            targets: self.targets.len() as u64,
+            pairs: self.pairs.len() as u64,
+            services: self.services.len() as u64,
+            sources_evicted: self.sources.evicted(),
+            targets_evicted: self.targets.evicted(),
+            pairs_evicted: self.pairs.evicted(),
+            services_evicted: self.services.evicted(),
+            marks_evicted: self.marks.evicted(),
+        }
     }
+}
+
+impl Traits {
+    fn of(record: &FlowRecord) -> Self {
+        let forward = &record.forward;
+        let tcp = record.key.proto == wire::PROTO_TCP;
+        let replied = record.backward.as_ref().filter(|backward| backward.packets > 0);
+        let payload = forward.payload_bytes + replied.map_or(0, |backward| backward.payload_bytes);
+        Self {
+            unanswered: replied.is_none(),
+            refused: tcp && payload == 0 && replied.is_some_and(|backward| backward.rst > 0),
+            syn_only: tcp && forward.syn > 0 && forward.ack == 0,
+            empty: payload == 0,
+        }
+    }
+}
+
+fn tick_of(at_ns: u64) -> u32 {
+    u32::try_from(at_ns / BUCKET_NS).unwrap_or(u32::MAX)
+}
+
+fn service_of(key: &FlowKey) -> Service {
+    (key.src, key.dst, if has_ports(key) { key.dst_port } else { 0 }, key.proto)
+}
+
+/// ICMP keeps its type where others have ports.
+fn has_ports(key: &FlowKey) -> bool {
+    matches!(key.proto, wire::PROTO_TCP | wire::PROTO_UDP | wire::PROTO_SCTP) && !key.is_later_fragment()
+}
+
+/// Ports of services that ask for a login: the samples of an encrypted or unanswered one do not say.
+fn is_login_port(key: &FlowKey) -> bool {
+    const PORTS: [u16; 26] = [
+        21, 22, 23, 25, 110, 139, 143, 389, 445, 465, 587, 636, 993, 995, 1433, 1521, 1883, 2222, 2323, 3306, 3389,
+        5432, 5900, 6379, 8883, 27017,
+    ];
+    key.proto == wire::PROTO_TCP && PORTS.binary_search(&key.dst_port).is_ok()
 }

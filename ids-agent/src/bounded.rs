@@ -1,0 +1,312 @@
+//! A hash map with a fixed capacity that lets its idlest entry go, and counts it.
+//!
+//! Newcomers are on probation until they are touched again: a flood of keys that come once
+//! displaces itself, not the entries that live. Holds no domain knowledge.
+
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
+
+const NONE: u32 = u32::MAX;
+
+/// Which list an entry is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Probation,
+    Proven,
+}
+
+#[derive(Debug)]
+struct Entry<K, V> {
+    key: K,
+    value: V,
+    standing: Standing,
+    newer: u32,
+    older: u32,
+}
+
+/// A list of entries from the one touched last to the one touched longest ago.
+#[derive(Debug)]
+struct Recency {
+    newest: u32,
+    oldest: u32,
+    len: usize,
+}
+
+impl Recency {
+    const EMPTY: Self = Self { newest: NONE, oldest: NONE, len: 0 };
+}
+
+/// A map of at most `entries_max` entries. Its behaviour does not depend on the hash seed.
+#[derive(Debug)]
+pub struct BoundedMap<K, V> {
+    table: HashTable<u32>,
+    hasher: FixedState,
+    entries: Vec<Option<Entry<K, V>>>,
+    free: Vec<u32>,
+    probation: Recency,
+    proven: Recency,
+    entries_max: usize,
+    evicted: u64,
+}
+
+impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
+    /// `seed` keys the hash: where peers choose the keys, it has to be a secret.
+    pub fn new(entries_max: usize, seed: u64) -> Self {
+        Self {
+            table: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+            entries: Vec::new(),
+            free: Vec::new(),
+            probation: Recency::EMPTY,
+            proven: Recency::EMPTY,
+            entries_max: entries_max.clamp(1, NONE as usize - 1),
+            evicted: 0,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.probation.len + self.proven.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Entries that had to go because the map was full.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Looks without touching.
+    pub fn peek(&self, key: &K) -> Option<&V> {
+        let at = self.find(key)?;
+        self.entry(at).map(|entry| &entry.value)
+    }
+
+    /// Changes without touching.
+    pub fn peek_mut(&mut self, key: &K) -> Option<&mut V> {
+        let at = self.find(key)?;
+        self.entries.get_mut(at as usize)?.as_mut().map(|entry| &mut entry.value)
+    }
+
+    /// The entry of `key`, touched, or made by `make` at the cost of the idlest one.
+    pub fn touch_or_insert(&mut self, key: &K, make: impl FnOnce() -> V) -> &mut V {
+        let at = match self.find(key) {
+            Some(at) => {
+                self.touch(at);
+                at
+            }
+            None => {
+                if self.len() >= self.entries_max {
+                    self.evict();
+                }
+                self.insert_new(key.clone(), make())
+            }
+        };
+        match self.entries.get_mut(at as usize) {
+            Some(Some(entry)) => &mut entry.value,
+            // `find` and `insert_new` return places of entries alone.
+            _ => unreachable!("a place in the index without an entry"),
+        }
+    }
+
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let at = self.find(key)?;
+        self.take(at).map(|(_, value)| value)
+    }
+
+    /// Removes the entry touched longest ago, if `leave` says so of it.
+    pub fn pop_idlest_if(&mut self, leave: impl FnOnce(&K, &V) -> bool) -> Option<(K, V)> {
+        let at = if self.probation.oldest != NONE { self.probation.oldest } else { self.proven.oldest };
+        let entry = self.entry(at)?;
+        if !leave(&entry.key, &entry.value) {
+            return None;
+        }
+        self.take(at)
+    }
+
+    fn entry(&self, at: u32) -> Option<&Entry<K, V>> {
+        self.entries.get(at as usize)?.as_ref()
+    }
+
+    fn find(&self, key: &K) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        self.table.find(hash, |&at| self.entry(at).is_some_and(|entry| entry.key == *key)).copied()
+    }
+
+    fn insert_new(&mut self, key: K, value: V) -> u32 {
+        let hash = self.hasher.hash_one(&key);
+        let entry = Entry { key, value, standing: Standing::Probation, newer: NONE, older: NONE };
+        let at = match self.free.pop() {
+            Some(at) => {
+                if let Some(place) = self.entries.get_mut(at as usize) {
+                    *place = Some(entry);
+                }
+                at
+            }
+            None => {
+                self.entries.push(Some(entry));
+                (self.entries.len() - 1) as u32
+            }
+        };
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.table.insert_unique(hash, at, |&at| match entries.get(at as usize) {
+            Some(Some(entry)) => hasher.hash_one(&entry.key),
+            _ => 0,
+        });
+        self.link(at, Standing::Probation);
+        at
+    }
+
+    /// The idlest on probation goes first; the proven are safe while anyone is.
+    fn evict(&mut self) {
+        let at = if self.probation.oldest != NONE { self.probation.oldest } else { self.proven.oldest };
+        if self.take(at).is_some() {
+            self.evicted += 1;
+        }
+    }
+
+    fn take(&mut self, at: u32) -> Option<(K, V)> {
+        let hash = self.hasher.hash_one(&self.entry(at)?.key);
+        if let Ok(found) = self.table.find_entry(hash, |&found| found == at) {
+            found.remove();
+        }
+        self.unlink(at);
+        let entry = self.entries.get_mut(at as usize)?.take()?;
+        self.free.push(at);
+        Some((entry.key, entry.value))
+    }
+
+    fn touch(&mut self, at: u32) {
+        self.unlink(at);
+        self.link(at, Standing::Proven);
+        // A quarter stays open for newcomers, or none could ever prove itself.
+        if self.proven.len > self.entries_max - self.entries_max / 4 {
+            let idlest = self.proven.oldest;
+            self.unlink(idlest);
+            self.link(idlest, Standing::Probation);
+        }
+    }
+
+    fn recency(&mut self, standing: Standing) -> &mut Recency {
+        match standing {
+            Standing::Probation => &mut self.probation,
+            Standing::Proven => &mut self.proven,
+        }
+    }
+
+    fn link(&mut self, at: u32, standing: Standing) {
+        let recency = self.recency(standing);
+        let next = recency.newest;
+        recency.newest = at;
+        recency.len += 1;
+        if next == NONE {
+            recency.oldest = at;
+        } else if let Some(Some(entry)) = self.entries.get_mut(next as usize) {
+            entry.newer = at;
+        }
+        if let Some(Some(entry)) = self.entries.get_mut(at as usize) {
+            entry.standing = standing;
+            entry.newer = NONE;
+            entry.older = next;
+        }
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let Some((newer, older, standing)) = self.entry(at).map(|entry| (entry.newer, entry.older, entry.standing))
+        else {
+            return;
+        };
+        if let Some(Some(entry)) = self.entries.get_mut(newer as usize) {
+            entry.older = older;
+        }
+        if let Some(Some(entry)) = self.entries.get_mut(older as usize) {
+            entry.newer = newer;
+        }
+        let recency = self.recency(standing);
+        recency.len -= 1;
+        if newer == NONE {
+            recency.newest = older;
+        }
+        if older == NONE {
+            recency.oldest = newer;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_that_come_once_displace_each_other_only() {
+        let mut map = BoundedMap::new(8, 1);
+        for _ in 0..2 {
+            for key in 0..4u64 {
+                map.touch_or_insert(&key, || key);
+            }
+        }
+        for flood in 100..10_000u64 {
+            map.touch_or_insert(&flood, || flood);
+        }
+        assert_eq!((0..4u64).filter(|key| map.peek(key).is_some()).count(), 4);
+        assert_eq!(map.len(), 8);
+        assert_eq!(map.evicted(), 9_900 - 4);
+    }
+
+    #[test]
+    fn newcomers_can_prove_themselves_in_a_full_map() {
+        let mut map = BoundedMap::new(4, 1);
+        for key in [0u32, 1, 2, 3, 0, 1, 2, 3, 9, 9] {
+            map.touch_or_insert(&key, || key);
+        }
+        assert!(map.peek(&9).is_some());
+        assert_eq!(map.len(), 4);
+    }
+
+    #[test]
+    fn the_idlest_leaves_when_told_to() {
+        let mut map = BoundedMap::new(4, 1);
+        map.touch_or_insert(&1u32, || "a");
+        map.touch_or_insert(&2u32, || "b");
+        assert_eq!(map.pop_idlest_if(|_, value| *value == "z"), None);
+        assert_eq!(map.pop_idlest_if(|_, _| true), Some((1, "a")));
+        assert_eq!(map.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_that_is_not_full_behaves_like_any_map(steps in prop::collection::vec((0u8..4, 0u16..40, any::<u32>()), 0..300)) {
+            let mut ours = BoundedMap::new(64, 7);
+            let mut model = BTreeMap::new();
+            for (step, key, value) in steps {
+                match step {
+                    0 => prop_assert_eq!(ours.remove(&key), model.remove(&key)),
+                    1 => prop_assert_eq!(ours.peek(&key), model.get(&key)),
+                    _ => prop_assert_eq!(*ours.touch_or_insert(&key, || value), *model.entry(key).or_insert(value)),
+                }
+                prop_assert_eq!(ours.len(), model.len());
+            }
+            prop_assert_eq!(ours.evicted(), 0);
+        }
+
+        #[test]
+        fn the_seed_does_not_show(keys in prop::collection::vec(0u16..60, 0..400), seed: u64) {
+            let mut one = BoundedMap::new(16, 0);
+            let mut other = BoundedMap::new(16, seed);
+            for key in &keys {
+                one.touch_or_insert(key, || ());
+                other.touch_or_insert(key, || ());
+            }
+            for key in 0..60 {
+                prop_assert_eq!(one.peek(&key).is_some(), other.peek(&key).is_some());
+            }
+        }
+    }
+}
