@@ -36,10 +36,13 @@ pub enum Skip {
     UdpLength,
     /// A capture file's link type that is not parsed.
     LinkType,
+    /// IPv4-mapped addresses at both ends of an IPv6 header. They are for use inside a host only
+    /// (RFC 4291, section 2.5.5.2), and such a packet's key would be that of an IPv4 flow.
+    Ipv4Mapped,
 }
 
 impl Skip {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::LinkTruncated,
         Self::VlanDepth,
         Self::Arp,
@@ -56,6 +59,7 @@ impl Skip {
         Self::TcpOffset,
         Self::UdpLength,
         Self::LinkType,
+        Self::Ipv4Mapped,
     ];
 
     /// The reason's name in metrics, tables and JSON.
@@ -77,6 +81,7 @@ impl Skip {
             Self::TcpOffset => "tcp_offset",
             Self::UdpLength => "udp_length",
             Self::LinkType => "link_type",
+            Self::Ipv4Mapped => "ipv4_mapped",
         }
     }
 }

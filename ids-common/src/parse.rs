@@ -270,6 +270,8 @@ fn ipv6<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(
         return Err(Skip::IpVersion);
     }
     let claimed = match header.payload_len() {
+        // What follows is padding of the link, not a payload that the field cannot express.
+        0 if header.next_header == wire::PROTO_NO_NEXT => wire::Ipv6::LEN as u32,
         0 => 0,
         len => len + wire::Ipv6::LEN as u32,
     };
@@ -277,6 +279,9 @@ fn ipv6<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(
     meta.ttl = header.hop_limit;
     meta.key.src = transmute!(header.src);
     meta.key.dst = transmute!(header.dst);
+    if is_mapped(&header.src) && is_mapped(&header.dst) {
+        return Err(Skip::Ipv4Mapped);
+    }
 
     let end = at + meta.len as usize;
     let (mut proto, mut next_at, mut fragment) = (header.next_header, at + wire::Ipv6::LEN, Fragment::Whole);
@@ -288,13 +293,15 @@ fn ipv6<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(
         let len = match proto {
             wire::PROTO_FRAGMENT => {
                 fragment = match (extension.fragment_offset(), extension.more_fragments()) {
-                    (0, false) => Fragment::Whole,
+                    // A second header does not make the first one's fragment whole.
+                    (0, false) => fragment,
                     (0, true) => Fragment::First,
                     _ => Fragment::Later,
                 };
                 8
             }
-            // RFC 4302, section 2.2: in units of four bytes, less two.
+            // RFC 4302, section 2.2: in units of four bytes, less two; the fixed part alone is three.
+            wire::PROTO_AH if extension.len == 0 => return Err(Skip::IpHeaderLength),
             wire::PROTO_AH => (extension.len as usize + 2) << 2,
             _ => (extension.len as usize + 1) << 3,
         };
@@ -483,6 +490,12 @@ pub fn icmp_counterpart(proto: u8, kind: u8) -> Option<u8> {
         (wire::PROTO_ICMPV6, 145) => 144,
         _ => return None,
     })
+}
+
+/// Whether an IPv6 address, as read from the header, lies in `::ffff:0:0/96`.
+#[inline(always)]
+fn is_mapped(words: &[u32; 4]) -> bool {
+    words[0] | words[1] == 0 && words[2] == u32::from_ne_bytes([0, 0, 0xff, 0xff])
 }
 
 /// An IPv4 address, as read from the header, in its IPv6-mapped form.
