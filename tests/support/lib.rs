@@ -6,4 +6,6 @@ pub mod archive;
 pub mod capture;
 pub mod frame;
 pub mod netns;
+pub mod oracle;
 pub mod probe;
+pub mod shapes;
