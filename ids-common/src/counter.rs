@@ -116,7 +116,7 @@ pub const COUNTERS_NAMED: usize = 11;
 /// Counters in a CPU's row, padded to whole cache lines.
 pub const COUNTERS: usize = 32;
 
-const _: () = assert!(COUNTERS_NAMED + Skip::ALL.len() <= COUNTERS && COUNTERS % 8 == 0);
+const _: () = assert!(COUNTERS_NAMED + Skip::ALL.len() <= COUNTERS && COUNTERS.is_multiple_of(8));
 
 impl Counter {
     #[inline(always)]

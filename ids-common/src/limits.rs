@@ -44,7 +44,7 @@ pub const SLOT_SILENCE_NS_DEFAULT: u64 = 2_000_000_000;
 const _: () = {
     assert!(SETS_PER_CPU_DEFAULT.is_power_of_two());
     assert!(SETS_PER_CPU_MIN.is_power_of_two() && SETS_PER_CPU_MAX.is_power_of_two());
-    assert!(RING_BYTES_DEFAULT.is_power_of_two() && RING_BYTES_DEFAULT % 65_536 == 0);
+    assert!(RING_BYTES_DEFAULT.is_power_of_two() && RING_BYTES_DEFAULT.is_multiple_of(65_536));
     assert!(SAMPLE_CLASSES[SAMPLE_CLASSES.len() - 1] == SAMPLE_BYTES_MAX as usize);
     assert!(SAMPLE_BYTES_DEFAULT <= SAMPLE_BYTES_MAX);
     assert!(SAMPLE_PACKETS_DEFAULT <= SAMPLE_PACKETS_MAX);

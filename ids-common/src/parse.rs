@@ -442,7 +442,7 @@ fn udp<P: PacketRead>(
 ) -> Result<u32, Skip> {
     let header_len = wire::Udp::LEN as u32;
     let header = transport_header::<P, wire::Udp>(packet, at, body_len, header_len)?;
-    meta.payload_len = match (fragment, header.len()) {
+    meta.payload_len = match (fragment, header.datagram_len()) {
         // A fragment holds less than the datagram; zero is a jumbogram (RFC 2675, section 4) or
         // segmentation offload.
         (Fragment::First, _) | (_, 0) => body_len - header_len,

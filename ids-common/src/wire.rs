@@ -275,7 +275,7 @@ impl Udp {
     }
 
     #[inline(always)]
-    pub fn len(&self) -> u32 {
+    pub fn datagram_len(&self) -> u32 {
         u32::from(u16::from_be(self.len))
     }
 }
