@@ -1,1 +1,52 @@
-fn main() {}
+//! The project's tasks, one verb a file. Knows nothing of the agent's inside: it builds, runs and measures it from outside.
+
+mod lab;
+mod process;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The tasks of ids-agent", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Checks what the build, the lab and the tests need, and installs what is missing.
+    Setup(setup::Args),
+    /// Runs the agent: in a lab of network namespaces with `--lab`, or on an interface of this machine.
+    Run(run::Args),
+    /// Runs every check and test that needs no emulator.
+    Test(test::Args),
+    /// Checks the rules of the house: what may stand where, and which way things depend.
+    Tidy(tidy::Args),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Setup(args) => setup::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Tidy(args) => tidy::run(&args),
+    }
+}

@@ -1,0 +1,251 @@
+//! `cargo xtask setup`: what the build, the lab and the tests need. Installs nothing that it has not named first.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::process::{find, is_root, line, must, quiet};
+
+/// Newer ones want a system LLVM; this one uses the LLVM of rustc.
+const BPF_LINKER: &str = "0.10.3";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to prepare for; everything when absent.
+    #[arg(value_enum)]
+    purposes: Vec<Purpose>,
+    /// Only reports; installs nothing, and fails if something is missing.
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Compiling the agent and its kernel programs.
+    Build,
+    /// The lab of network namespaces.
+    Lab,
+    /// The tests.
+    Test,
+}
+
+struct Need {
+    purpose: Purpose,
+    name: &'static str,
+    why: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// The standard library's source, which the kernel target is built from.
+    RustSource,
+    /// A program of crates.io at this version.
+    Crate(&'static str),
+    /// A program, and the Debian package that brings it.
+    Program(&'static str),
+    /// A program of a Debian package that would start a service: unpacked under `target/`, not installed.
+    Unpacked(&'static str),
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        purpose: Purpose::Build,
+        name: "rust-src",
+        why: "core is compiled for the kernel's target",
+        kind: Kind::RustSource,
+    },
+    Need {
+        purpose: Purpose::Build,
+        name: "bpf-linker",
+        why: "links the kernel programs",
+        kind: Kind::Crate(BPF_LINKER),
+    },
+    Need { purpose: Purpose::Build, name: "cc", why: "compiles zstd", kind: Kind::Program("gcc") },
+    Need { purpose: Purpose::Lab, name: "ip", why: "makes network namespaces", kind: Kind::Program("iproute2") },
+    Need { purpose: Purpose::Lab, name: "nsenter", why: "enters them", kind: Kind::Program("util-linux") },
+    Need {
+        purpose: Purpose::Lab,
+        name: "ethtool",
+        why: "turns offloads off, so that frames are real",
+        kind: Kind::Program("ethtool"),
+    },
+    Need { purpose: Purpose::Lab, name: "nmap", why: "the attacker's port scan", kind: Kind::Program("nmap") },
+    Need { purpose: Purpose::Lab, name: "curl", why: "the client's downloads", kind: Kind::Program("curl") },
+    Need { purpose: Purpose::Lab, name: "ping", why: "the client's pings", kind: Kind::Program("iputils-ping") },
+    Need { purpose: Purpose::Lab, name: "dig", why: "the client's name lookups", kind: Kind::Program("dnsutils") },
+    Need { purpose: Purpose::Lab, name: "dnsmasq", why: "the name server", kind: Kind::Program("dnsmasq-base") },
+    Need { purpose: Purpose::Lab, name: "python3", why: "the web server", kind: Kind::Program("python3") },
+    Need { purpose: Purpose::Lab, name: "openssl", why: "the TLS server", kind: Kind::Program("openssl") },
+    Need {
+        purpose: Purpose::Test,
+        name: "tcpreplay",
+        why: "plays captures over veth",
+        kind: Kind::Program("tcpreplay"),
+    },
+    Need { purpose: Purpose::Test, name: "tcpdump", why: "looks at the wire", kind: Kind::Program("tcpdump") },
+    Need { purpose: Purpose::Test, name: "promtool", why: "checks the metrics", kind: Kind::Unpacked("prometheus") },
+];
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let purposes: &[Purpose] = if args.purposes.is_empty() { Purpose::value_variants() } else { &args.purposes };
+    if args.check {
+        return report(purposes);
+    }
+    ensure(purposes)?;
+    println!("setup: all there");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Installs what these purposes lack. Says nothing when nothing is missing.
+pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
+    let missing = missing(purposes)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("setup: missing, and fetched now:");
+    for need in &missing {
+        println!("  {:<12} {} ({})", need.name, need.why, how(need));
+    }
+    for need in &missing {
+        match need.kind {
+            Kind::RustSource => install_rust_source()?,
+            Kind::Crate(version) => install_crate(need.name, version)?,
+            Kind::Program(_) | Kind::Unpacked(_) => {}
+        }
+    }
+    install_packages(&missing)
+}
+
+/// The folder of programs that were unpacked rather than installed.
+pub(crate) fn tools_dir() -> Result<PathBuf> {
+    Ok(crate::workspace::target_dir()?.join("tools"))
+}
+
+fn report(purposes: &[Purpose]) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for need in NEEDS.iter().filter(|need| purposes.contains(&need.purpose)) {
+        let state = if is_present(need)? {
+            "ok".to_owned()
+        } else {
+            code = ExitCode::FAILURE;
+            format!("MISSING: {}", how(need))
+        };
+        println!("{:<12} {:<45} {state}", need.name, need.why);
+    }
+    Ok(code)
+}
+
+fn missing(purposes: &[Purpose]) -> Result<Vec<&'static Need>> {
+    let mut missing = Vec::new();
+    for need in NEEDS.iter().filter(|need| purposes.contains(&need.purpose)) {
+        if !is_present(need)? {
+            missing.push(need);
+        }
+    }
+    Ok(missing)
+}
+
+fn is_present(need: &Need) -> Result<bool> {
+    Ok(match need.kind {
+        Kind::RustSource => rust_source()?.is_some(),
+        Kind::Crate(version) => quiet(Command::new(need.name).arg("--version"))
+            .is_ok_and(|said| said.split_whitespace().any(|word| word == version)),
+        Kind::Program(_) => find(need.name).is_some(),
+        Kind::Unpacked(_) => find(need.name).is_some() || unpacked(need.name)?.is_file(),
+    })
+}
+
+fn how(need: &Need) -> String {
+    match need.kind {
+        Kind::RustSource => "rustup component add rust-src".to_owned(),
+        Kind::Crate(version) => format!("cargo install {} --version {version} --locked", need.name),
+        Kind::Program(package) => format!("Debian package {package}"),
+        Kind::Unpacked(package) => format!("Debian package {package}, unpacked under target/, not installed"),
+    }
+}
+
+fn rust_source() -> Result<Option<PathBuf>> {
+    let sysroot = quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let core = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs");
+    Ok(core.is_file().then_some(core))
+}
+
+fn install_rust_source() -> Result<()> {
+    if find("rustup").is_none() {
+        bail!("this rustc has no source of the standard library, and no rustup to add it: install Rust by rustup");
+    }
+    must(Command::new("rustup").args(["component", "add", "rust-src"]))
+}
+
+fn install_crate(name: &str, version: &str) -> Result<()> {
+    println!("setup: compiling {name} {version}, about two minutes of CPU");
+    must(crate::workspace::cargo()?.args(["install", name, "--version", version, "--locked", "--force", "--quiet"]))
+}
+
+fn install_packages(missing: &[&Need]) -> Result<()> {
+    let mut installed = Vec::new();
+    let mut unpacked = Vec::new();
+    for need in missing {
+        match need.kind {
+            Kind::Program(package) => installed.push(package),
+            Kind::Unpacked(package) => unpacked.push((need.name, package)),
+            Kind::RustSource | Kind::Crate(_) => {}
+        }
+    }
+    if installed.is_empty() && unpacked.is_empty() {
+        return Ok(());
+    }
+    let apt = find("apt-get").with_context(|| {
+        format!("this system has no apt-get: install what brings these by its own means: {}", names(missing))
+    })?;
+    if !is_root() {
+        let wanted: Vec<&str> = installed.iter().copied().chain(unpacked.iter().map(|(_, package)| *package)).collect();
+        bail!("installing packages needs root: run `sudo apt-get install {}`, then this again", wanted.join(" "));
+    }
+    quiet(Command::new(&apt).args(["update", "-qq"]))?;
+    if !installed.is_empty() {
+        let mut command = Command::new(&apt);
+        command.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&installed);
+        println!("setup: {}", line(&command));
+        quiet(command.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    }
+    for (program, package) in unpacked {
+        unpack(&apt, program, package)?;
+    }
+    Ok(())
+}
+
+fn names(needs: &[&Need]) -> String {
+    let names: Vec<&str> = needs.iter().map(|need| need.name).collect();
+    names.join(", ")
+}
+
+fn unpacked(program: &str) -> Result<PathBuf> {
+    Ok(tools_dir()?.join("usr/bin").join(program))
+}
+
+fn unpack(apt: &Path, program: &str, package: &str) -> Result<()> {
+    let tools = tools_dir()?;
+    let archive = tools.join("archive");
+    std::fs::create_dir_all(&archive).with_context(|| format!("`{}` cannot be made", archive.display()))?;
+    println!("setup: unpacking {package} into {}", tools.display());
+    // apt-get drops to its own user for downloads, which may not write here; as root it only warns.
+    quiet(Command::new(apt).args(["download", "-qq", package]).current_dir(&archive))?;
+    let dir = std::fs::read_dir(&archive).with_context(|| format!("`{}` is unreadable", archive.display()))?;
+    for entry in dir {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "deb") {
+            must(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&tools))?;
+        }
+    }
+    std::fs::remove_dir_all(&archive).with_context(|| format!("`{}` cannot be removed", archive.display()))?;
+    if !unpacked(program)?.is_file() {
+        bail!("the Debian package {package} brought no `{program}`");
+    }
+    Ok(())
+}

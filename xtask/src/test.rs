@@ -1,0 +1,141 @@
+//! `cargo xtask test`: every check and test that needs no emulator, in the order in which they fail fastest.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    process::{find, is_root, must, quiet},
+    setup::{self, Purpose},
+    tidy,
+    workspace::{self, TEST_SET},
+};
+
+/// Its C interface is the one that the agent's `ort` feature asks for.
+const ONNXRUNTIME: &str = "1.24.4";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leaves out the lab.
+    #[arg(long)]
+    no_lab: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let mut steps = Steps { done: Vec::new() };
+    let outcome = steps.all(args);
+    println!();
+    for (name, took) in &steps.done {
+        println!("{name:<10} {:>6.1} s", took.as_secs_f32());
+    }
+    outcome?;
+    println!("test: all passed");
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Steps {
+    done: Vec<(&'static str, Duration)>,
+}
+
+impl Steps {
+    fn all(&mut self, args: &Args) -> Result<()> {
+        self.step("setup", || setup::ensure(&[Purpose::Build, Purpose::Lab, Purpose::Test]))?;
+        self.step("tidy", tidy::check)?;
+        self.step("format", || must(workspace::cargo()?.args(["fmt", "--all", "--check"])))?;
+        self.step("clippy", clippy)?;
+        self.step("build", || must(workspace::cargo()?.arg("build").args(TEST_SET).arg("--all-targets")))?;
+        let onnxruntime = self.step("fetch", onnxruntime)?;
+        self.step("tests", || tests(onnxruntime.as_deref()))?;
+        if args.no_lab {
+            return Ok(());
+        }
+        self.step("lab", lab)
+    }
+
+    fn step<T>(&mut self, name: &'static str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        println!("test: {name}");
+        let started = Instant::now();
+        let outcome = body();
+        self.done.push((name, started.elapsed()));
+        outcome.with_context(|| format!("step `{name}` of the tests"))
+    }
+}
+
+fn clippy() -> Result<()> {
+    must(workspace::cargo()?.arg("clippy").args(TEST_SET).args(["--all-targets", "--quiet", "--", "-D", "warnings"]))
+}
+
+fn tests(onnxruntime: Option<&Path>) -> Result<()> {
+    if !is_root() {
+        println!("test: not root, so the kernel tests will skip");
+    }
+    let mut command = workspace::cargo()?;
+    if find("cargo-nextest").is_some() {
+        command.args(["nextest", "run", "--no-fail-fast"]);
+    } else {
+        command.args(["test", "--no-fail-fast"]);
+    }
+    command.args(TEST_SET);
+    if let Some(library) = onnxruntime {
+        command.env("IDS_ORT_LIBRARY", library);
+    }
+    command.env("PATH", path_with_tools()?);
+    must(&mut command)
+}
+
+fn path_with_tools() -> Result<std::ffi::OsString> {
+    let tools = setup::tools_dir()?.join("usr/bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(env::split_paths(&path).chain([tools])).context("PATH holds a colon inside an entry")
+}
+
+/// The library for the tests of the `ort` feature, out of the Python wheel; without it they skip.
+fn onnxruntime() -> Result<Option<PathBuf>> {
+    let dir = workspace::target_dir()?.join(format!("onnxruntime-{ONNXRUNTIME}"));
+    let library = dir.join(format!("onnxruntime/capi/libonnxruntime.so.{ONNXRUNTIME}"));
+    if library.is_file() {
+        return Ok(Some(library));
+    }
+    match fetch_onnxruntime(&dir) {
+        Ok(()) if library.is_file() => Ok(Some(library)),
+        Ok(()) => bail!("the wheel of onnxruntime {ONNXRUNTIME} holds no `{}`", library.display()),
+        Err(error) => {
+            println!("test: onnxruntime {ONNXRUNTIME} cannot be fetched, so its tests will skip: {error:#}");
+            Ok(None)
+        }
+    }
+}
+
+fn fetch_onnxruntime(dir: &Path) -> Result<()> {
+    println!("test: fetching onnxruntime {ONNXRUNTIME} by pip into {}", dir.display());
+    quiet(
+        Command::new("python3")
+            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"])
+            .arg(dir)
+            .arg(format!("onnxruntime=={ONNXRUNTIME}")),
+    )?;
+    for entry in std::fs::read_dir(dir).with_context(|| format!("`{}` is unreadable", dir.display()))? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "whl") {
+            quiet(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&file).arg(dir))?;
+            std::fs::remove_file(&file)?;
+        }
+    }
+    Ok(())
+}
+
+/// The newcomer's first command, with the agent that was just built.
+fn lab() -> Result<()> {
+    if !is_root() {
+        println!("test: not root, so the lab is left out");
+        return Ok(());
+    }
+    let binary = workspace::target_dir()?.join("debug/ids-agent");
+    let xtask = env::current_exe().context("this program's own path is unknown")?;
+    must(Command::new(xtask).args(["run", "--lab", "--json", "--binary"]).arg(binary))
+}
