@@ -67,3 +67,95 @@ const _: () = {
     assert!(size_of::<EvictedSlot>() == 200);
     assert!(size_of::<Settings>() == 24 + IFINDEX_BUCKETS);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that count up, so that a value tells its offset.
+    fn ramp<const N: usize>() -> [u8; N] {
+        core::array::from_fn(|at| at as u8)
+    }
+
+    /// The little-endian values whose bytes count up from `at`.
+    fn u16_at(at: u8) -> u16 {
+        u16::from_le_bytes([at, at + 1])
+    }
+
+    fn u32_at(at: u8) -> u32 {
+        u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16
+    }
+
+    fn u64_at(at: u8) -> u64 {
+        u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32
+    }
+
+    fn golden<T: FromBytes + IntoBytes + Immutable, const N: usize>() -> T {
+        let bytes = ramp::<N>();
+        let value = T::read_from_bytes(&bytes).ok();
+        let value = value.unwrap_or_else(|| panic!("{} bytes, not {N}", size_of::<T>()));
+        assert!(value.as_bytes() == bytes);
+        value
+    }
+
+    #[test]
+    fn a_flow_key_lies_as_written_down() {
+        let key = golden::<FlowKey, 40>();
+        assert_eq!((key.src[0], key.src[15], key.dst[0], key.dst[15]), (0, 15, 16, 31));
+        assert_eq!((key.src_port, key.dst_port), (u16_at(32), u16_at(34)));
+        assert_eq!((key.proto, key.kind, key.vlan), (36, 37, u16_at(38)));
+    }
+
+    #[test]
+    fn a_flow_slot_lies_as_written_down() {
+        let slot = golden::<FlowSlot, 192>();
+        assert_eq!(slot.key, golden::<FlowKey, 40>());
+        assert_eq!((slot.last_seen_ns, slot.first_seen_ns, slot.packets), (u64_at(40), u64_at(48), u64_at(56)));
+        assert_eq!((slot.bytes, slot.payload_bytes), (u64_at(64), u64_at(72)));
+        assert_eq!((slot.len_sumsq, slot.gap_sumsq), (u64_at(80), u64_at(88)));
+        assert_eq!((slot.gap_min, slot.gap_max), (u32_at(96), u32_at(100)));
+        assert_eq!((slot.payload_packets, slot.ack, slot.psh), (u32_at(104), u32_at(108), u32_at(112)));
+        assert_eq!((slot.len_min, slot.len_max), (u16_at(116), u16_at(118)));
+        assert_eq!((slot.fin, slot.syn, slot.rst), (u16_at(120), u16_at(122), u16_at(124)));
+        assert_eq!((slot.ttl_min, slot.ttl_max), (126, 127));
+        assert_eq!((slot.first_flags, slot.urg, slot.ece, slot.cwr), (128, 129, 130, 131));
+        assert_eq!((slot.first_count, slot.restarted, slot.init_window), (132, 133, u16_at(134)));
+        assert_eq!((slot.idle_count, slot.idle_sum, slot.idle_max), (u32_at(136), u32_at(140), u32_at(144)));
+        assert_eq!((slot.first_gaps[0], slot.first_gaps[6]), (u32_at(148), u32_at(172)));
+        assert_eq!((slot.first_sizes[0], slot.first_sizes[7]), (u16_at(176), u16_at(190)));
+    }
+
+    #[test]
+    fn a_flow_set_lies_as_written_down() {
+        // 832 bytes: the ramp wraps, so only what lies before its end is told apart.
+        let set = golden::<FlowSet, { 64 + WAYS * 192 }>();
+        assert_eq!((set.tags[0], set.tags[3]), (u32_at(0), u32_at(12)));
+        assert_eq!((set.sequences[0], set.sequences[3]), (u32_at(16), u32_at(28)));
+        assert_eq!(set.slots[0].key.src[0], 64);
+        assert_eq!(set.slots[1].key.src[0], (64 + 192) as u8);
+    }
+
+    #[test]
+    fn settings_lie_as_written_down() {
+        let settings = golden::<Settings, { 24 + IFINDEX_BUCKETS }>();
+        assert_eq!((settings.swept_before_ns, settings.slot_silence_ns), (u64_at(0), u64_at(8)));
+        assert_eq!((settings.sample_packets, settings.sample_bytes), (u32_at(16), u32_at(20)));
+        assert_eq!((settings.interfaces[0], settings.interfaces[255]), (24, 23));
+    }
+
+    #[test]
+    fn ring_records_lie_as_written_down() {
+        let sample = golden::<SampleHeader, 72>();
+        assert_eq!((sample.kind, sample.captured, sample.key.src[0]), (u32_at(0), u32_at(4), 8));
+        assert_eq!((sample.seen_ns, sample.slot_first_seen_ns), (u64_at(48), u64_at(56)));
+        assert_eq!((sample.payload_len, sample.index), (u32_at(64), u32_at(68)));
+        let evicted = golden::<EvictedSlot, 200>();
+        assert_eq!((evicted.kind, evicted.cpu, evicted.slot.key.src[0]), (u32_at(0), u32_at(4), 8));
+    }
+
+    #[test]
+    fn a_counter_row_is_its_values() {
+        let row = golden::<CounterRow, { 8 * COUNTERS }>();
+        assert_eq!((row.values[0], row.values[30]), (u64_at(0), u64_at(240)));
+    }
+}

@@ -270,9 +270,12 @@ fn ipv6<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(
         return Err(Skip::IpVersion);
     }
     let claimed = match header.payload_len() {
-        // What follows is padding of the link, not a payload that the field cannot express.
-        0 if header.next_header == wire::PROTO_NO_NEXT => wire::Ipv6::LEN as u32,
-        0 => 0,
+        // A jumbogram (RFC 2675, section 3), or a super-packet whose length segmentation offload
+        // fills in later. Behind any other header an empty packet is empty, and what follows is padding.
+        0 => match header.next_header {
+            wire::PROTO_HOP_BY_HOP | wire::PROTO_TCP | wire::PROTO_UDP => 0,
+            _ => wire::Ipv6::LEN as u32,
+        },
         len => len + wire::Ipv6::LEN as u32,
     };
     meta.len = claimed_len(packet, at, claimed)?;

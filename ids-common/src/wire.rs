@@ -33,7 +33,6 @@ pub const PROTO_FRAGMENT: u8 = 44;
 pub const PROTO_GRE: u8 = 47;
 pub const PROTO_AH: u8 = 51;
 pub const PROTO_ICMPV6: u8 = 58;
-pub const PROTO_NO_NEXT: u8 = 59;
 pub const PROTO_DESTINATION: u8 = 60;
 pub const PROTO_SCTP: u8 = 132;
 pub const PROTO_MOBILITY: u8 = 135;

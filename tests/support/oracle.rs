@@ -185,9 +185,10 @@ fn ipv6(view: View<'_>, at: usize) -> Result<Seen, Skip> {
     let available = &view.wire[at..];
     let header = Ipv6HeaderSlice::from_slice(available).map_err(|_| Skip::IpVersion)?;
     let len = match usize::from(header.payload_length()) {
-        // Nothing behind the header, or more than the field can say (RFC 2675, section 3).
-        0 if header.next_header().0 == frame::NO_NEXT => 40,
-        0 => available.len(),
+        // More than the field can say (RFC 2675, section 3) or not filled in yet by an offloading
+        // sender; with any other next header the packet is empty.
+        0 if [frame::HOP_BY_HOP, frame::TCP, frame::UDP].contains(&header.next_header().0) => available.len(),
+        0 => 40,
         claimed => claimed + 40,
     };
     if len > available.len() {

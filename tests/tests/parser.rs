@@ -135,10 +135,12 @@ proptest! {
 /// The six bytes of link padding behind an empty packet were once counted as its payload.
 #[test]
 fn padding_behind_an_ipv6_packet_without_payload_is_not_payload() {
-    let bytes = frame::padded(frame::ethernet(frame::IPV6, &Ipv6::of(frame::NO_NEXT).wrap(&[])));
-    let meta = parse(&Frame::new(&bytes, bytes.len()), Link::Ethernet).unwrap();
-    assert_eq!((meta.len, meta.payload_len), (40, 0));
-    check(Link::Ethernet, &bytes, bytes.len(), || "no next header".to_owned());
+    for next_header in [frame::NO_NEXT, frame::ESP, 253] {
+        let bytes = frame::padded(frame::ethernet(frame::IPV6, &Ipv6::of(next_header).wrap(&[])));
+        let meta = parse(&Frame::new(&bytes, bytes.len()), Link::Ethernet).unwrap();
+        assert_eq!((meta.len, meta.payload_len), (40, 0));
+        check(Link::Ethernet, &bytes, bytes.len(), || format!("empty, next header {next_header}"));
+    }
 }
 
 /// A second fragment header that claims a whole packet once made a first fragment whole, and its UDP
