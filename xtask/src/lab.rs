@@ -17,11 +17,11 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use self::{
-    agent::{Agent, Alert, Follow, Metrics},
+    agent::{Agent, Alert, Follow},
     network::{ATTACKER, CLIENT, Network, SERVER},
     traffic::{Client, Scan, Servers},
 };
-use crate::process::Interrupt;
+use crate::{metrics::Metrics, netns, process::Interrupt};
 
 /// Benign traffic alone at first: nothing may be raised before something happened.
 const QUIET: Duration = Duration::from_secs(12);
@@ -46,7 +46,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let interrupt = Interrupt::catch()?;
     let say = Say::new(options.json);
-    for name in network::remove_stale()? {
+    for name in netns::remove_stale()? {
         say.line(&format!("lab: removed {name}, left by a lab that was ended by force"));
     }
     let results = &options.results;

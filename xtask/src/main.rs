@@ -1,6 +1,8 @@
 //! The project's tasks, one verb a file. Knows nothing of the agent's inside: it builds, runs and measures it from outside.
 
 mod lab;
+mod metrics;
+mod netns;
 mod process;
 mod run;
 mod setup;

@@ -13,7 +13,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::network::{LAN_PORT, Network, Space};
-use crate::process::{Group, Interrupt, quiet};
+use crate::{
+    metrics::Metrics,
+    process::{Group, Interrupt, quiet},
+};
 
 /// On loopback inside the gateway's namespace, where nothing else listens.
 pub(super) const METRICS: &str = "127.0.0.1:9477";
@@ -106,36 +109,6 @@ fn fetch(network: &Network, path: &str) -> Result<String> {
     quiet(command.args(["-sSf", "--max-time", "5", "--noproxy", "*"]).arg(format!("http://{METRICS}{path}")))
 }
 
-/// One page of metrics.
-pub(super) struct Metrics {
-    pub(super) text: String,
-}
-
-impl Metrics {
-    /// The sum over all series of `name` whose labels contain every one of `labels`, none if there is no such series.
-    pub(super) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let wanted: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-        let values: Vec<f64> = self
-            .series(name)
-            .filter(|(has, _)| wanted.iter().all(|label| has.contains(label)))
-            .map(|(_, value)| value)
-            .collect();
-        (!values.is_empty()).then(|| values.iter().sum())
-    }
-
-    /// Labels and value of every series of `name`.
-    pub(super) fn series<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
-        self.text.lines().filter_map(move |line| {
-            let rest = line.strip_prefix(name)?;
-            let (labels, value) = match rest.strip_prefix('{') {
-                Some(labelled) => labelled.rsplit_once("} ")?,
-                None => ("", rest.strip_prefix(' ')?),
-            };
-            Some((labels, value.trim().parse().ok()?))
-        })
-    }
-}
-
 /// Reads the lines that were added to a file, whole lines only.
 pub(super) struct Follow {
     path: PathBuf,
@@ -217,17 +190,7 @@ fn same(a: IpAddr, b: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Alert, Metrics};
-
-    #[test]
-    fn series_are_summed_by_exact_name_and_label() {
-        let page = "ids_packets_total 7\nids_skips_total{reason=\"arp\"} 2\nids_skips_total{reason=\"vlan\"} 3\n";
-        let metrics = Metrics { text: page.to_owned() };
-        assert_eq!(metrics.sum("ids_packets_total", &[]), Some(7.0));
-        assert_eq!(metrics.sum("ids_skips_total", &[]), Some(5.0));
-        assert_eq!(metrics.sum("ids_skips_total", &[("reason", "arp")]), Some(2.0));
-        assert_eq!(metrics.sum("ids_packets", &[]), None);
-    }
+    use super::Alert;
 
     #[test]
     fn an_address_is_the_same_however_it_is_written() -> anyhow::Result<()> {
