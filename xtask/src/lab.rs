@@ -29,6 +29,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// More than this share of failed requests means that the lab, or the agent, holds up traffic.
 const FAILED_SHARE_MAX: f64 = 0.02;
 
+/// What a shell reports of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
 pub(crate) struct Options {
     /// How long the traffic runs.
     pub(crate) seconds: u64,
@@ -64,6 +67,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let outcome = observe(options, &network, agent, &scratch.0, &interrupt, &say);
     drop(servers);
     drop(network);
+    if outcome.is_err() && interrupt.asked() {
+        say.line("lab: interrupted; everything is taken down");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     outcome
 }
 

@@ -1,5 +1,6 @@
 //! The project's tasks, one verb a file. Knows nothing of the agent's inside: it builds, runs and measures it from outside.
 
+mod bench;
 mod lab;
 mod metrics;
 mod netns;
@@ -30,6 +31,8 @@ enum Verb {
     Run(run::Args),
     /// Runs every check and test that needs no emulator.
     Test(test::Args),
+    /// Measures what the agent costs, as ratios.
+    Bench(bench::Args),
     /// Checks the rules of the house: what may stand where, and which way things depend.
     Tidy(tidy::Args),
 }
@@ -49,6 +52,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Setup(args) => setup::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
     }
 }
