@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::process::{find, is_root, line, must, quiet};
+use crate::{
+    process::{find, is_root, line, must, quiet},
+    workspace,
+};
 
 /// Newer ones want a system LLVM; this one uses the LLVM of rustc.
 const BPF_LINKER: &str = "0.10.3";
@@ -42,8 +45,8 @@ struct Need {
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// The standard library's source, which the kernel target is built from.
-    RustSource,
+    /// A part of the Rust installation.
+    Component,
     /// A program of crates.io at this version.
     Crate(&'static str),
     /// A program, and the Debian package that brings it.
@@ -57,7 +60,7 @@ const NEEDS: &[Need] = &[
         purpose: Purpose::Build,
         name: "rust-src",
         why: "core is compiled for the kernel's target",
-        kind: Kind::RustSource,
+        kind: Kind::Component,
     },
     Need {
         purpose: Purpose::Build,
@@ -81,13 +84,15 @@ const NEEDS: &[Need] = &[
     Need { purpose: Purpose::Lab, name: "dnsmasq", why: "the name server", kind: Kind::Program("dnsmasq-base") },
     Need { purpose: Purpose::Lab, name: "python3", why: "the web server", kind: Kind::Program("python3") },
     Need { purpose: Purpose::Lab, name: "openssl", why: "the TLS server", kind: Kind::Program("openssl") },
+    Need { purpose: Purpose::Test, name: "clippy", why: "lints", kind: Kind::Component },
+    Need { purpose: Purpose::Test, name: "rustfmt", why: "checks the form", kind: Kind::Component },
     Need {
         purpose: Purpose::Test,
         name: "tcpreplay",
         why: "plays captures over veth",
         kind: Kind::Program("tcpreplay"),
     },
-    Need { purpose: Purpose::Test, name: "tcpdump", why: "looks at the wire", kind: Kind::Program("tcpdump") },
+    Need { purpose: Purpose::Test, name: "tshark", why: "a third opinion on frames", kind: Kind::Program("tshark") },
     Need { purpose: Purpose::Test, name: "promtool", why: "checks the metrics", kind: Kind::Unpacked("prometheus") },
 ];
 
@@ -113,7 +118,7 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
     }
     for need in &missing {
         match need.kind {
-            Kind::RustSource => install_rust_source()?,
+            Kind::Component => install_component(need.name)?,
             Kind::Crate(version) => install_crate(need.name, version)?,
             Kind::Program(_) | Kind::Unpacked(_) => {}
         }
@@ -123,7 +128,7 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
 
 /// The folder of programs that were unpacked rather than installed.
 pub(crate) fn tools_dir() -> Result<PathBuf> {
-    Ok(crate::workspace::target_dir()?.join("tools"))
+    Ok(workspace::target_dir()?.join("tools"))
 }
 
 fn report(purposes: &[Purpose]) -> Result<ExitCode> {
@@ -152,7 +157,7 @@ fn missing(purposes: &[Purpose]) -> Result<Vec<&'static Need>> {
 
 fn is_present(need: &Need) -> Result<bool> {
     Ok(match need.kind {
-        Kind::RustSource => rust_source()?.is_some(),
+        Kind::Component => has_component(need.name)?,
         Kind::Crate(version) => quiet(Command::new(need.name).arg("--version"))
             .is_ok_and(|said| said.split_whitespace().any(|word| word == version)),
         Kind::Program(_) => find(need.name).is_some(),
@@ -162,29 +167,35 @@ fn is_present(need: &Need) -> Result<bool> {
 
 fn how(need: &Need) -> String {
     match need.kind {
-        Kind::RustSource => "rustup component add rust-src".to_owned(),
+        Kind::Component => format!("rustup component add {}", need.name),
         Kind::Crate(version) => format!("cargo install {} --version {version} --locked", need.name),
         Kind::Program(package) => format!("Debian package {package}"),
         Kind::Unpacked(package) => format!("Debian package {package}, unpacked under target/, not installed"),
     }
 }
 
-fn rust_source() -> Result<Option<PathBuf>> {
-    let sysroot = quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let core = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs");
-    Ok(core.is_file().then_some(core))
+fn has_component(name: &str) -> Result<bool> {
+    // rustup puts a program of that name on the path whether the component is there or not; so it must run.
+    Ok(match name {
+        "clippy" => quiet(workspace::cargo()?.args(["clippy", "--version"])).is_ok(),
+        "rustfmt" => quiet(workspace::cargo()?.args(["fmt", "--version"])).is_ok(),
+        _ => {
+            let sysroot = quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
+            Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
+        }
+    })
 }
 
-fn install_rust_source() -> Result<()> {
+fn install_component(name: &str) -> Result<()> {
     if find("rustup").is_none() {
-        bail!("this rustc has no source of the standard library, and no rustup to add it: install Rust by rustup");
+        bail!("this Rust lacks {name}, and there is no rustup to add it: install Rust by rustup");
     }
-    must(Command::new("rustup").args(["component", "add", "rust-src"]))
+    must(Command::new("rustup").args(["component", "add", name]))
 }
 
 fn install_crate(name: &str, version: &str) -> Result<()> {
     println!("setup: compiling {name} {version}, about two minutes of CPU");
-    must(crate::workspace::cargo()?.args(["install", name, "--version", version, "--locked", "--force", "--quiet"]))
+    must(workspace::cargo()?.args(["install", name, "--version", version, "--locked", "--force", "--quiet"]))
 }
 
 fn install_packages(missing: &[&Need]) -> Result<()> {
@@ -194,7 +205,7 @@ fn install_packages(missing: &[&Need]) -> Result<()> {
         match need.kind {
             Kind::Program(package) => installed.push(package),
             Kind::Unpacked(package) => unpacked.push((need.name, package)),
-            Kind::RustSource | Kind::Crate(_) => {}
+            Kind::Component | Kind::Crate(_) => {}
         }
     }
     if installed.is_empty() && unpacked.is_empty() {

@@ -48,7 +48,7 @@ impl Steps {
         self.step("tidy", tidy::check)?;
         self.step("format", || must(workspace::cargo()?.args(["fmt", "--all", "--check"])))?;
         self.step("clippy", clippy)?;
-        self.step("build", || must(workspace::cargo()?.arg("build").args(TEST_SET).arg("--all-targets")))?;
+        self.step("build", || must(workspace::cargo()?.arg("build").args(TEST_SET).args(["--bins", "--tests"])))?;
         let onnxruntime = self.step("fetch", onnxruntime)?;
         self.step("tests", || tests(onnxruntime.as_deref()))?;
         if args.no_lab {
