@@ -99,9 +99,7 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
                 at
             }
             None => {
-                if self.len() >= self.entries_max {
-                    self.evict();
-                }
+                self.make_room();
                 self.insert_new(key.clone(), make())
             }
         };
@@ -112,6 +110,15 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
         }
     }
 
+    /// Lets the idlest entry go if the map is full, counted. The proven are safe while anyone is on probation.
+    pub fn make_room(&mut self) -> Option<(K, V)> {
+        if self.len() < self.entries_max {
+            return None;
+        }
+        self.evicted += 1;
+        self.take(self.idlest())
+    }
+
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let at = self.find(key)?;
         self.take(at).map(|(_, value)| value)
@@ -119,12 +126,16 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
 
     /// Removes the entry touched longest ago, if `leave` says so of it.
     pub fn pop_idlest_if(&mut self, leave: impl FnOnce(&K, &V) -> bool) -> Option<(K, V)> {
-        let at = if self.probation.oldest != NONE { self.probation.oldest } else { self.proven.oldest };
+        let at = self.idlest();
         let entry = self.entry(at)?;
         if !leave(&entry.key, &entry.value) {
             return None;
         }
         self.take(at)
+    }
+
+    fn idlest(&self) -> u32 {
+        if self.probation.oldest != NONE { self.probation.oldest } else { self.proven.oldest }
     }
 
     fn entry(&self, at: u32) -> Option<&Entry<K, V>> {
@@ -158,14 +169,6 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
         });
         self.link(at, Standing::Probation);
         at
-    }
-
-    /// The idlest on probation goes first; the proven are safe while anyone is.
-    fn evict(&mut self) {
-        let at = if self.probation.oldest != NONE { self.probation.oldest } else { self.proven.oldest };
-        if self.take(at).is_some() {
-            self.evicted += 1;
-        }
     }
 
     fn take(&mut self, at: u32) -> Option<(K, V)> {

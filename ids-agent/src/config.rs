@@ -198,13 +198,18 @@ impl Default for WindowSettings {
 pub struct PayloadSettings {
     /// Flows whose payload facts are kept at once.
     pub flows_max: usize,
+    /// Sampled bytes held for flows that may still send more; beyond it the oldest are let go, once read.
+    pub bytes_max: usize,
     /// Longest string kept of what a peer sent (names, paths, banners), in bytes.
     pub string_bytes_max: usize,
+    /// Keys the hash of the table: to be drawn at random where traffic is live.
+    #[serde(skip)]
+    pub hash_seed: u64,
 }
 
 impl Default for PayloadSettings {
     fn default() -> Self {
-        Self { flows_max: 16_384, string_bytes_max: 256 }
+        Self { flows_max: 16_384, bytes_max: 8 << 20, string_bytes_max: 256, hash_seed: 0 }
     }
 }
 

@@ -7,6 +7,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod detect;
+#[cfg(test)]
+mod fabricated;
 pub mod features;
 pub mod flow;
 pub mod http;

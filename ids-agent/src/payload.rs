@@ -3,13 +3,30 @@
 //! Pure. Formats are read by well-kept parsers; bytes that fit none are data, never an error.
 //! Protocols are told by what the peers send, never by a TCP port.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
-use crate::{config::PayloadSettings, flow::FlowRecord, source::Batch};
+use ids_common::flow::FlowKey;
+use smallvec::SmallVec;
+
+use crate::{
+    bounded::BoundedMap,
+    config::PayloadSettings,
+    flow::FlowRecord,
+    source::{Batch, Sample},
+};
 
 mod app;
+mod bytes;
+mod dns;
+mod http;
+mod login;
+mod recognise;
+mod side;
+mod text;
+mod tls;
 
 pub use app::AppProto;
+use side::{Side, SideFacts};
 
 /// Facts gathered from the samples of one flow, as seen from its initiator. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -154,7 +171,20 @@ pub enum Login {
 
 /// Samples of live flows, and what was read out of them. Bounded in flows and bytes.
 #[derive(Debug)]
-pub struct PayloadTable {}
+pub struct PayloadTable {
+    /// Directions by their own key. A key in use again has a side for each time.
+    sides: BoundedMap<FlowKey, SmallVec<[Side; 1]>>,
+    /// Sides in the order of their first sample: the oldest lets go of its bytes first.
+    holding: VecDeque<(FlowKey, u64)>,
+    /// Keys with new samples in this batch.
+    touched: Vec<FlowKey>,
+    bytes_max: usize,
+    string_bytes_max: usize,
+    stats: PayloadStats,
+}
+
+/// Times a key may be in use at once: the connection that ends lingers while the next has begun.
+const SIDES_PER_KEY_MAX: usize = 4;
 
 /// Running totals of a `PayloadTable`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,22 +204,318 @@ pub struct PayloadStats {
 }
 
 impl PayloadTable {
-    pub fn new(_settings: &PayloadSettings) -> Self {
-        Self {}
+    pub fn new(settings: &PayloadSettings) -> Self {
+        Self {
+            sides: BoundedMap::new(settings.flows_max.saturating_mul(2), settings.hash_seed),
+            holding: VecDeque::new(),
+            touched: Vec::new(),
+            bytes_max: settings.bytes_max,
+            string_bytes_max: settings.string_bytes_max,
+            stats: PayloadStats::default(),
+        }
     }
 
     /// Takes in the samples of a batch.
-    pub fn absorb(&mut self, _batch: &Batch) {}
+    pub fn absorb(&mut self, batch: &Batch) {
+        for sample in &batch.samples {
+            self.take(sample, batch.payload(sample));
+        }
+        for key in std::mem::take(&mut self.touched) {
+            for side in self.sides.peek_mut(&key).into_iter().flatten() {
+                side.refresh(&key, self.string_bytes_max);
+            }
+        }
+    }
+
+    fn take(&mut self, sample: &Sample, payload: &[u8]) {
+        self.stats.samples += 1;
+        self.stats.sample_bytes += payload.len() as u64;
+        if self.sides.peek(&sample.key).is_none()
+            && let Some((_, gone)) = self.sides.make_room()
+        {
+            self.stats.flows_evicted += 1;
+            self.stats.bytes -= gone.iter().map(|side| side.held_bytes() as u64).sum::<u64>();
+        }
+        let sides = self.sides.touch_or_insert(&sample.key, SmallVec::new);
+        let place = match sides.iter().position(|side| side.slot_first_seen_ns == sample.slot_first_seen_ns) {
+            Some(place) => place,
+            None if sides.len() < SIDES_PER_KEY_MAX => {
+                sides.push(Side::new(sample.slot_first_seen_ns));
+                self.holding.push_back((sample.key, sample.slot_first_seen_ns));
+                sides.len() - 1
+            }
+            None => {
+                self.stats.samples_unread += 1;
+                return;
+            }
+        };
+        let Some(side) = sides.get_mut(place) else { return };
+        match side.push(sample, payload) {
+            None => self.stats.samples_unread += 1,
+            Some(bytes) => {
+                self.stats.bytes += bytes as u64;
+                self.touched.push(sample.key);
+                self.make_room_for_bytes();
+            }
+        }
+    }
+
+    /// Settles the oldest sides until the bytes held are within their bound.
+    fn make_room_for_bytes(&mut self) {
+        while self.stats.bytes > self.bytes_max as u64 {
+            let Some((key, first_seen_ns)) = self.holding.pop_front() else { return };
+            let sides = self.sides.peek_mut(&key).into_iter().flatten();
+            for side in sides.filter(|side| side.slot_first_seen_ns == first_seen_ns) {
+                let freed = side.settle(&key, self.string_bytes_max);
+                self.stats.bytes -= freed as u64;
+                self.stats.bytes_evicted += u64::from(freed > 0);
+            }
+        }
+        // Sides of ended flows leave their places in the queue behind.
+        if self.holding.len() > 2 * self.sides.len() * SIDES_PER_KEY_MAX {
+            let sides = &self.sides;
+            self.holding.retain(|(key, first_seen_ns)| {
+                sides.peek(key).is_some_and(|sides| sides.iter().any(|s| s.slot_first_seen_ns == *first_seen_ns))
+            });
+        }
+    }
 
     /// What is known of a flow by now.
-    pub fn facts(&self, _record: &FlowRecord) -> PayloadFacts {
-        PayloadFacts::default()
+    pub fn facts(&self, record: &FlowRecord) -> PayloadFacts {
+        let forward = self.side(record, &record.key);
+        let backward = self.side(record, &record.key.reversed());
+        if forward.is_none() && backward.is_none() {
+            return PayloadFacts::default();
+        }
+        let nothing = SideFacts::default();
+        join(forward.unwrap_or(&nothing), backward.unwrap_or(&nothing))
+    }
+
+    /// The first side of the key whose slot lies within the record.
+    fn side(&self, record: &FlowRecord, key: &FlowKey) -> Option<&SideFacts> {
+        let within = record.start_ns..=record.end_ns;
+        let sides = self.sides.peek(key)?;
+        let side = sides.iter().filter(|side| within.contains(&side.slot_first_seen_ns));
+        side.min_by_key(|side| side.slot_first_seen_ns).map(|side| &side.facts)
     }
 
     /// Lets go of an ended flow's samples.
-    pub fn forget(&mut self, _record: &FlowRecord) {}
+    pub fn forget(&mut self, record: &FlowRecord) {
+        for key in [record.key, record.key.reversed()] {
+            let Some(sides) = self.sides.peek_mut(&key) else { continue };
+            let mut freed = 0;
+            sides.retain(|side| {
+                let stays = side.slot_first_seen_ns > record.end_ns;
+                freed += if stays { 0 } else { side.held_bytes() as u64 };
+                stays
+            });
+            self.stats.bytes -= freed;
+            if sides.is_empty() {
+                self.sides.remove(&key);
+            }
+        }
+    }
 
     pub fn stats(&self) -> PayloadStats {
-        PayloadStats::default()
+        PayloadStats { directions: self.sides.len() as u64, ..self.stats }
+    }
+}
+
+/// Joins what both directions say.
+fn join(forward: &SideFacts, backward: &SideFacts) -> PayloadFacts {
+    let app = recognise::settle(forward.guess, backward.guess);
+    let tls = tls::join(forward.tls.as_deref(), backward.tls.as_deref());
+    let dns = dns::join(forward.dns.as_deref(), backward.dns.as_deref());
+    let http = http::join(forward.http.as_deref(), backward.http.as_deref());
+    let ssh = (forward.ssh.is_some() || backward.ssh.is_some())
+        .then(|| SshFacts { client: forward.ssh.clone(), server: backward.ssh.clone() });
+    let mut login = match app {
+        AppProto::Unknown => Login::None,
+        _ => forward.login.settle(backward.login),
+    };
+    if let Some(http) = &http {
+        login = http_login(login, http.status);
+    }
+    PayloadFacts {
+        app,
+        tls: tls.map(Box::new),
+        dns: dns.map(Box::new),
+        http: http.map(Box::new),
+        ssh: ssh.map(Box::new),
+        login,
+        forward: forward.bytes,
+        backward: backward.bytes,
+    }
+}
+
+/// A status says something about a login only if credentials went out. Forms answer a bad password with a page
+/// like any other, so nothing but 401 and 403 is taken as failed.
+fn http_login(tried: Login, status: Option<u16>) -> Login {
+    match (tried, status) {
+        (Login::Tried, Some(401 | 403)) => Login::Failed,
+        (login, _) => login,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ids_common::wire::{PROTO_TCP, PROTO_UDP};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fabricated::{Back, Fabricated, SEC, There, host, key, samples};
+
+    fn tcp() -> FlowKey {
+        key(host(0, 0, 1), 40_000, host(0, 0, 2), 443, PROTO_TCP)
+    }
+
+    /// A record of `key` that lasts from `start_ns` for ten seconds.
+    fn record(key: FlowKey, start_ns: u64) -> FlowRecord {
+        Fabricated::new(key, start_ns)
+            .packet(There, 0, 1)
+            .packet(Back, 0, 1)
+            .wait(10 * SEC)
+            .packet(There, 0, 1)
+            .record()
+    }
+
+    fn facts(entries: &[(FlowKey, u64, u32, &[u8])]) -> PayloadFacts {
+        let mut table = PayloadTable::new(&PayloadSettings::default());
+        table.absorb(&samples(entries));
+        table.facts(&record(entries[0].0, entries[0].1))
+    }
+
+    #[test]
+    fn a_tls_flow_joins_both_hellos() {
+        let (client, server) =
+            (tls::tests::client_hello_record("www.example.net", 0), tls::tests::server_hello_record());
+        let facts = facts(&[(tcp(), 0, 0, &client), (tcp().reversed(), 1, 0, &server)]);
+        let tls = facts.tls.unwrap_or_default();
+        assert_eq!(facts.app, AppProto::Tls);
+        assert_eq!((tls.sni.as_deref(), tls.version_chosen), (Some("www.example.net"), Some(0x0304)));
+        assert!(tls.ja4.is_some());
+        assert_eq!(facts.forward.bytes as usize, client.len());
+    }
+
+    #[test]
+    fn a_hello_over_two_samples_is_put_together() {
+        let client = tls::tests::client_hello_record("www.example.net", 1_200);
+        let (front, back) = client.split_at(1_000);
+        let facts = facts(&[(tcp(), 0, 0, front), (tcp(), 0, 1, back)]);
+        let tls = facts.tls.unwrap_or_default();
+        assert!(!tls.partial && tls.ja4.is_some());
+    }
+
+    #[test]
+    fn bytes_behind_a_gap_are_not_joined_to_those_before_it() {
+        let client = tls::tests::client_hello_record("www.example.net", 1_200);
+        let (front, back) = client.split_at(1_000);
+        let mut table = PayloadTable::new(&PayloadSettings::default());
+        table.absorb(&samples(&[(tcp(), 0, 0, front), (tcp(), 0, 2, back)]));
+        let tls = table.facts(&record(tcp(), 0)).tls.unwrap_or_default();
+        assert!(tls.partial);
+        assert_eq!(table.stats().samples_unread, 1);
+    }
+
+    #[test]
+    fn a_cut_sample_ends_the_stream() {
+        let mut batch = samples(&[(tcp(), 0, 0, b"GET / HTTP/1.1\r\nHost: a"), (tcp(), 0, 1, b"bc\r\n\r\n")]);
+        batch.samples[0].payload_len += 10;
+        let mut table = PayloadTable::new(&PayloadSettings::default());
+        table.absorb(&batch);
+        assert!(table.facts(&record(tcp(), 0)).http.unwrap_or_default().partial);
+    }
+
+    #[test]
+    fn dns_over_udp_gives_name_and_answer() {
+        let key = key(host(0, 0, 1), 40_000, host(0, 0, 2), 53, PROTO_UDP);
+        let (query, response) =
+            (dns::tests::query("www.example.net", 16), dns::tests::response("www.example.net", 0, 1));
+        let facts = facts(&[(key, 0, 0, &query), (key.reversed(), 1, 0, &response)]);
+        let dns = facts.dns.unwrap_or_default();
+        assert_eq!(facts.app, AppProto::Dns);
+        assert_eq!((dns.query.as_deref(), dns.qtype.as_deref()), (Some("www.example.net"), Some("TXT")));
+        assert_eq!((dns.rcode_label(), dns.answers), (Some("NOERROR"), 1));
+    }
+
+    #[test]
+    fn banners_are_told_by_side() {
+        let facts =
+            facts(&[(tcp(), 0, 0, b"SSH-2.0-libssh2_1.9\r\n"), (tcp().reversed(), 1, 0, b"SSH-2.0-x\x1b[0m\r\n")]);
+        let ssh = facts.ssh.unwrap_or_default();
+        assert_eq!(ssh.client.as_deref(), Some("SSH-2.0-libssh2_1.9"));
+        assert_eq!(ssh.server.as_deref(), Some("SSH-2.0-x\\x1b[0m"));
+    }
+
+    #[test]
+    fn a_failed_login_shows() {
+        let ftp = facts(&[
+            (tcp(), 0, 0, b"USER root\r\n"),
+            (tcp(), 0, 1, b"PASS x\r\n"),
+            (tcp().reversed(), 1, 0, b"220 ready\r\n"),
+            (tcp().reversed(), 1, 1, b"331 go on\r\n"),
+            (tcp().reversed(), 1, 2, b"530 Login incorrect.\r\n"),
+        ]);
+        assert_eq!((ftp.app, ftp.login), (AppProto::Ftp, Login::Failed));
+        let http = facts(&[
+            (tcp(), 0, 0, b"GET / HTTP/1.1\r\nAuthorization: Basic eDp5\r\n\r\n"),
+            (tcp().reversed(), 1, 0, b"HTTP/1.1 401 Unauthorized\r\n\r\n"),
+        ]);
+        assert_eq!(http.login, Login::Failed);
+    }
+
+    #[test]
+    fn a_key_in_use_again_does_not_inherit() {
+        let mut table = PayloadTable::new(&PayloadSettings::default());
+        let (first, second) = (record(tcp(), SEC), record(tcp(), 20 * SEC));
+        table.absorb(&samples(&[(tcp(), SEC, 0, b"SSH-2.0-a\r\n"), (tcp(), 20 * SEC, 0, b"GET / HTTP/1.1\r\n\r\n")]));
+        assert_eq!(table.facts(&first).app, AppProto::Ssh);
+        assert_eq!(table.facts(&second).app, AppProto::Http);
+        table.forget(&first);
+        assert_eq!(table.facts(&second).app, AppProto::Http);
+        table.forget(&second);
+        assert_eq!(table.facts(&second), PayloadFacts::default());
+        assert_eq!((table.stats().directions, table.stats().bytes), (0, 0));
+    }
+
+    #[test]
+    fn bounds_hold_and_are_counted() {
+        let settings = PayloadSettings { flows_max: 8, bytes_max: 4_096, ..PayloadSettings::default() };
+        let mut table = PayloadTable::new(&settings);
+        for port in 0..1_000u16 {
+            let key = FlowKey { src_port: port, ..tcp() };
+            table.absorb(&samples(&[(key, 0, 0, &[b'x'; 700])]));
+            assert!(table.stats().bytes <= 4_096 && table.stats().directions <= 16);
+        }
+        let stats = table.stats();
+        assert_eq!(stats.flows_evicted, 1_000 - 16);
+        assert!(stats.bytes_evicted > 900);
+        assert!(table.holding.len() <= 2 * 16 * SIDES_PER_KEY_MAX + 1);
+        // What was read of a side that let go of its bytes stays.
+        let last = FlowKey { src_port: 990, ..tcp() };
+        assert_eq!(table.facts(&record(last, 0)).forward.bytes, 700);
+    }
+
+    proptest! {
+        #[test]
+        fn batches_may_be_split_anywhere(payloads in prop::collection::vec((0u16..4, any::<bool>(), prop::collection::vec(any::<u8>(), 0..80)), 0..24), split in 0usize..24) {
+            let settings = PayloadSettings { bytes_max: 400, ..PayloadSettings::default() };
+            let entries: Vec<_> = payloads.iter().enumerate().map(|(at, (port, back, payload))| {
+                let key = FlowKey { src_port: *port, ..tcp() };
+                let key = if *back { key.reversed() } else { key };
+                let index = payloads[..at].iter().filter(|(p, b, _)| (p, b) == (port, back)).count() as u32;
+                (key, 0u64, index, payload.as_slice())
+            }).collect();
+            let split = split.min(entries.len());
+            let (mut one, mut two) = (PayloadTable::new(&settings), PayloadTable::new(&settings));
+            one.absorb(&samples(&entries));
+            two.absorb(&samples(&entries[..split]));
+            two.absorb(&samples(&entries[split..]));
+            for port in 0..4 {
+                let record = record(FlowKey { src_port: port, ..tcp() }, 0);
+                prop_assert_eq!(one.facts(&record), two.facts(&record));
+            }
+            prop_assert_eq!(one.stats(), two.stats());
+        }
     }
 }

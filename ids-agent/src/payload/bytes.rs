@@ -1,0 +1,70 @@
+//! Entropy, printable share and first bytes of what one direction sent.
+
+use super::ByteFacts;
+
+/// Looks at `bytes` as a whole.
+pub(super) fn byte_facts(bytes: &[u8]) -> ByteFacts {
+    if bytes.is_empty() {
+        return ByteFacts::default();
+    }
+    let mut counts = [0u32; 256];
+    for &byte in bytes {
+        if let Some(count) = counts.get_mut(usize::from(byte)) {
+            *count += 1;
+        }
+    }
+    let total = bytes.len() as f32;
+    let (mut weighted, mut printable) = (0.0f32, 0u32);
+    for (value, &count) in counts.iter().enumerate() {
+        if count == 0 {
+            continue;
+        }
+        weighted += count as f32 * (count as f32).log2();
+        if matches!(value, 0x20..=0x7e | 0x09 | 0x0a | 0x0d) {
+            printable += count;
+        }
+    }
+    let mut first = [0; 8];
+    for (to, from) in first.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    ByteFacts {
+        bytes: bytes.len() as u32,
+        // H = log2 n - (1/n) sum c log2 c
+        entropy: (total.log2() - weighted / total).clamp(0.0, 8.0),
+        printable: printable as f32 / total,
+        first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn entropy_is_in_bits_per_byte() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(byte_facts(&all).entropy, 8.0);
+        assert_eq!(byte_facts(&[7; 100]).entropy, 0.0);
+        assert!((byte_facts(b"abab").entropy - 1.0).abs() < 1e-6);
+        assert_eq!(byte_facts(&[]), ByteFacts::default());
+    }
+
+    #[test]
+    fn line_ends_are_printable() {
+        let facts = byte_facts(b"GET\r\n\x00\x80\xff");
+        assert_eq!(facts.printable, 5.0 / 8.0);
+        assert_eq!(&facts.first, b"GET\r\n\x00\x80\xff");
+    }
+
+    proptest! {
+        #[test]
+        fn values_stay_in_range(bytes: Vec<u8>) {
+            let facts = byte_facts(&bytes);
+            prop_assert!((0.0..=8.0).contains(&facts.entropy));
+            prop_assert!((0.0..=1.0).contains(&facts.printable));
+        }
+    }
+}

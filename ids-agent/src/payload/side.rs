@@ -1,0 +1,172 @@
+//! One direction of one flow: its sampled bytes in order, and what is read out of them.
+
+use ids_common::{flow::FlowKey, wire};
+use smallvec::SmallVec;
+
+use super::{
+    ByteFacts, DnsFacts, HttpFacts, TlsFacts,
+    bytes::byte_facts,
+    dns, http,
+    login::{self, LoginSigns},
+    recognise::{self, Guess},
+    text::text,
+    tls,
+};
+use crate::{payload::AppProto, source::Sample};
+
+const PORT_DNS: u16 = 53;
+const PORT_MDNS: u16 = 5353;
+const PORT_LLMNR: u16 = 5355;
+/// Longest identification string that SSH allows (RFC 4253, section 4.2).
+const SSH_BANNER_BYTES_MAX: usize = 255;
+
+/// Bytes of a direction that may still grow.
+#[derive(Debug, Default)]
+struct Raw {
+    bytes: Vec<u8>,
+    /// Where each sample ends: datagrams are messages of their own.
+    ends: SmallVec<[u32; 4]>,
+}
+
+/// What one direction says, before both are joined.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct SideFacts {
+    pub(super) guess: Guess,
+    pub(super) bytes: ByteFacts,
+    pub(super) tls: Option<Box<TlsFacts>>,
+    pub(super) dns: Option<Box<DnsFacts>>,
+    pub(super) http: Option<Box<HttpFacts>>,
+    pub(super) ssh: Option<std::sync::Arc<str>>,
+    pub(super) login: LoginSigns,
+}
+
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) slot_first_seen_ns: u64,
+    pub(super) facts: SideFacts,
+    next_index: u32,
+    /// Whether the stream may go on: no gap and no cut so far.
+    whole: bool,
+    raw: Option<Raw>,
+    stale: bool,
+}
+
+impl Side {
+    pub(super) fn new(slot_first_seen_ns: u64) -> Self {
+        Self {
+            slot_first_seen_ns,
+            facts: SideFacts::default(),
+            next_index: 0,
+            whole: true,
+            raw: Some(Raw::default()),
+            stale: false,
+        }
+    }
+
+    /// Bytes held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.raw.as_ref().map_or(0, |raw| raw.bytes.len())
+    }
+
+    /// Appends a sample if it goes on where the last one ended. A datagram stands alone, so a gap
+    /// in front of it does no harm. Says how many bytes were taken.
+    pub(super) fn push(&mut self, sample: &Sample, payload: &[u8]) -> Option<usize> {
+        let stream = sample.key.proto != wire::PROTO_UDP;
+        let raw = self.raw.as_mut()?;
+        if stream && (!self.whole || sample.index != self.next_index) {
+            self.whole = false;
+            return None;
+        }
+        raw.bytes.extend_from_slice(payload);
+        raw.ends.push(raw.bytes.len() as u32);
+        self.next_index = sample.index.saturating_add(1);
+        self.whole = sample.captured >= sample.payload_len;
+        self.stale = true;
+        Some(payload.len())
+    }
+
+    /// Reads the bytes anew if some came since.
+    pub(super) fn refresh(&mut self, key: &FlowKey, string_bytes_max: usize) {
+        if let Some(raw) = self.raw.as_ref().filter(|_| self.stale) {
+            self.facts = raw.read(key, string_bytes_max);
+            self.stale = false;
+        }
+    }
+
+    /// Reads what is held and lets the bytes go: the facts stand as they are from now on.
+    pub(super) fn settle(&mut self, key: &FlowKey, string_bytes_max: usize) -> usize {
+        self.refresh(key, string_bytes_max);
+        self.raw.take().map_or(0, |raw| raw.bytes.len())
+    }
+}
+
+impl Raw {
+    fn read(&self, key: &FlowKey, string_bytes_max: usize) -> SideFacts {
+        let mut facts = SideFacts { bytes: byte_facts(&self.bytes), ..SideFacts::default() };
+        match key.proto {
+            wire::PROTO_TCP | wire::PROTO_SCTP => self.read_stream(&mut facts, string_bytes_max),
+            wire::PROTO_UDP => self.read_datagrams(key, &mut facts, string_bytes_max),
+            _ => {}
+        }
+        facts
+    }
+
+    fn read_stream(&self, facts: &mut SideFacts, string_bytes_max: usize) {
+        let bytes = self.bytes.as_slice();
+        facts.guess = recognise::stream(bytes);
+        match facts.guess {
+            Guess::Known(AppProto::Tls) => facts.tls = tls::hello(bytes, string_bytes_max).map(Box::new),
+            Guess::Known(AppProto::Http) => {
+                let http = http::request(bytes, string_bytes_max).or_else(|| http::response(bytes));
+                if http.as_ref().is_some_and(|http| http.method.is_some()) {
+                    facts.login.tried = login::http_request_tries(bytes);
+                }
+                facts.http = http.map(Box::new);
+            }
+            Guess::Known(AppProto::Ssh) => {
+                let line = bytes.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or(&[]);
+                facts.ssh = Some(text(line, string_bytes_max.min(SSH_BANNER_BYTES_MAX)));
+            }
+            Guess::Known(app) => facts.login = login::signs(app, bytes),
+            // Either may turn out to be FTP once the other side is known; its signs fit no other.
+            Guess::Greeting220 | Guess::UserCommand => facts.login = login::signs(AppProto::Ftp, bytes),
+            Guess::Nothing => {
+                let messages = dns::tcp_messages(bytes);
+                if !messages.is_empty() {
+                    facts.guess = Guess::Known(AppProto::Dns);
+                    facts.dns = dns::gather(&messages, string_bytes_max).map(Box::new);
+                }
+            }
+        }
+    }
+
+    fn read_datagrams(&self, key: &FlowKey, facts: &mut SideFacts, string_bytes_max: usize) {
+        let ports = [key.src_port, key.dst_port];
+        let (app, trust) = if ports.contains(&PORT_MDNS) {
+            (AppProto::Mdns, dns::Trust::Port)
+        } else if ports.contains(&PORT_LLMNR) {
+            (AppProto::Llmnr, dns::Trust::Port)
+        } else if ports.contains(&PORT_DNS) {
+            (AppProto::Dns, dns::Trust::Port)
+        } else {
+            (AppProto::Dns, dns::Trust::None)
+        };
+        facts.guess = self.datagrams().next().map_or(Guess::Nothing, |first| recognise::datagram(first, ports));
+        if facts.guess != Guess::Nothing && trust == dns::Trust::None {
+            if let Guess::Known(known) = facts.guess {
+                facts.login = login::signs(known, &self.bytes);
+            }
+            return;
+        }
+        let messages: Vec<_> = self.datagrams().filter_map(|datagram| dns::message(datagram, trust)).collect();
+        if !messages.is_empty() {
+            facts.guess = Guess::Known(app);
+            facts.dns = dns::gather(&messages, string_bytes_max).map(Box::new);
+        }
+    }
+
+    fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start as usize..*end as usize))
+    }
+}
