@@ -24,8 +24,8 @@ pub struct FlowSet {
     /// Upper half of each key's hash, with bit 0 set; zero is an empty slot.
     pub tags: [u32; WAYS],
     /// Odd while the slot is written; changes with every write.
-    pub sequences: [u32; WAYS],
-    pub pad: [u64; 4],
+    pub sequences: [u64; WAYS],
+    pub pad: [u64; 2],
     pub slots: [FlowSlot; WAYS],
 }
 
@@ -55,7 +55,21 @@ pub struct Settings {
     pub interfaces: [u8; IFINDEX_BUCKETS],
 }
 
+/// Time and wire length that a test dictates to the programs: the only element of the array map
+/// `TEST`, which programs read only where the global `TEST_CLOCK` was set at load.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C, align(8))]
+pub struct TestWords {
+    pub now_ns: u64,
+    /// Bytes the frame had on the wire; zero where the frame is whole.
+    pub wire_len: u64,
+    /// Mask of the random part of a source address, for `bench-kernel`.
+    pub random_mask: u64,
+    pub random_state: u64,
+}
+
 const _: () = {
+    assert!(size_of::<TestWords>() == 32);
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<FlowSlot>() == 192);
     assert!(core::mem::offset_of!(FlowSlot, bytes) == 64);

@@ -339,15 +339,16 @@ impl FlowSlot {
         let headers = meta.len.saturating_sub(meta.payload_len);
         let before_last = u32::from(meta.segments) - 1;
         let full = headers.saturating_add(u32::from(meta.segment_payload));
-        let last_payload = meta.payload_len.saturating_sub(before_last.saturating_mul(u32::from(meta.segment_payload)));
+        let last_payload = meta.payload_len.saturating_sub(before_last * u32::from(meta.segment_payload));
         let last = headers.saturating_add(last_payload);
-        let (full64, last64, times) = (u64::from(full), u64::from(last), u64::from(before_last));
+        // No frame comes near the bound, which keeps the products below 2^63: the BPF target has no
+        // 128-bit product to saturate from.
+        let square = |len: u32| u64::from(len.min(1 << 23)) * u64::from(len.min(1 << 23));
+        let times = u64::from(before_last);
 
         self.packets = self.packets.saturating_add(times + 1);
-        self.bytes = self.bytes.saturating_add(times.saturating_mul(full64).saturating_add(last64));
-        self.len_sumsq = self.len_sumsq.saturating_add(
-            times.saturating_mul(full64.saturating_mul(full64)).saturating_add(last64.saturating_mul(last64)),
-        );
+        self.bytes = self.bytes.saturating_add(times * u64::from(full) + u64::from(last));
+        self.len_sumsq = self.len_sumsq.saturating_add(times * square(full) + square(last));
         self.payload_bytes = self.payload_bytes.saturating_add(u64::from(meta.payload_len));
         self.payload_packets = self.payload_packets.saturating_add(u32::from(meta.segments));
         let (full16, last16) = (clamp_u16(full), clamp_u16(last));

@@ -1,0 +1,1 @@
+//! Programs for `bench-kernel` alone; the agent never loads them.

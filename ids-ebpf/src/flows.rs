@@ -1,0 +1,114 @@
+//! The body of every program: counts a packet in its direction's slot, makes room where there is
+//! none, and hands payloads to `samples`. How a packet changes a slot is decided in
+//! `ids_common::flow`.
+
+use ids_common::{
+    counter::Counter,
+    flow::{Continuity, FlowKey, FlowSlot},
+    hash::{hash, tag},
+    limits::WAYS,
+    parse::PacketMeta,
+};
+
+use crate::{
+    Counters,
+    maps::{self, Set, Tunables},
+    packet::Packet,
+    samples::{self, Counted},
+};
+
+/// Sees one packet.
+#[inline(always)]
+pub(crate) fn observe<P: Packet>(packet: &P) {
+    let cpu = maps::cpu();
+    let Some(counters) = Counters::of_cpu(cpu) else { return };
+    counters.add(Counter::PacketsSeen, 1);
+    match packet.parse() {
+        Ok(meta) => count(packet, meta, cpu, &counters),
+        Err(skip) => counters.skip(skip),
+    }
+}
+
+#[inline(always)]
+fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: &Counters) {
+    // After parsing, so that skipped frames do not pay for it; once, so that all agree on it.
+    let now_ns = maps::now_ns();
+    let Some(settings) = maps::settings() else { return counters.add(Counter::TableMissing, 1) };
+    meta.key = meta.key.on_interface(settings.interface(packet.ifindex()));
+    let hash = hash(&meta.key, &maps::hash_secret());
+    let tag = tag(hash);
+    let Some(mut set) = maps::flow_set(cpu, hash) else { return counters.add(Counter::TableMissing, 1) };
+
+    let (way, found) = match find(&set, tag, &meta.key) {
+        Some(way) => (way, Some(set.slot(way).continuity(&meta, now_ns, settings.idle_timeout_ns()))),
+        None => (victim(&set), None),
+    };
+    let counted = match found {
+        Some(Continuity::Continues) => {
+            let slot = set.slot(way);
+            let counted = Counted {
+                slot_first_seen_ns: slot.first_seen_ns,
+                payload_packets: slot.payload_packets,
+                now_ns,
+            };
+            set.change(way, |slot| slot.update(&meta, now_ns));
+            counted
+        }
+        other => {
+            if set.tag(way) != 0 {
+                push_out(set.slot(way), cpu, &settings, counters);
+            }
+            let continuity = other.unwrap_or(Continuity::Continues);
+            set.replace(way, tag, || FlowSlot::begin(&meta, now_ns, continuity));
+            Counted { slot_first_seen_ns: now_ns, payload_packets: 0, now_ns }
+        }
+    };
+    counters.add(Counter::FlowPackets, u64::from(meta.segments.max(1)));
+    counters.add(Counter::FlowBytes, u64::from(meta.len));
+    if meta.segments > 1 {
+        counters.add(Counter::SegmentsUnfolded, u64::from(meta.segments) - 1);
+    }
+    samples::sample(packet, &meta, &counted, &settings, counters);
+}
+
+/// The way that holds a key.
+#[inline(always)]
+fn find(set: &Set, tag: u32, key: &FlowKey) -> Option<usize> {
+    (0..WAYS).find(|way| set.tag(*way) == tag && set.slot(*way).key.words() == key.words())
+}
+
+/// The way that a new slot takes: an empty one, else the slot silent for longest among those that
+/// never got beyond a probe, else among all.
+#[inline(always)]
+fn victim(set: &Set) -> usize {
+    let mut victim = 0;
+    let mut oldest = u64::MAX;
+    for way in 0..WAYS {
+        if set.tag(way) == 0 {
+            return way;
+        }
+        let slot = set.slot(way);
+        // Boot time in nanoseconds stays below 2^63 for 292 years.
+        let age = slot.last_seen_ns | (u64::from(slot.is_established()) << 63);
+        if age < oldest {
+            oldest = age;
+            victim = way;
+        }
+    }
+    victim
+}
+
+/// Saves the last state of a slot that is about to be overwritten, unless user space has it.
+#[inline(always)]
+fn push_out(slot: &FlowSlot, cpu: u32, settings: &Tunables, counters: &Counters) {
+    if slot.last_seen_ns < settings.swept_before_ns() {
+        return;
+    }
+    if maps::send_slot(cpu, slot) {
+        counters.add(Counter::SlotsEvicted, 1);
+    } else {
+        counters.add(Counter::SlotsLost, 1);
+        counters.add(Counter::SlotsLostPackets, slot.packets);
+        counters.add(Counter::SlotsLostBytes, slot.bytes);
+    }
+}

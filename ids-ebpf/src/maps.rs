@@ -1,0 +1,322 @@
+//! Every map and global of the programs, behind accessors that keep the rules of sharing: a CPU
+//! writes only its own partition, and a slot changes only between two steps of its sequence.
+#![expect(unsafe_code, reason = "map memory is shared with user space through raw pointers")]
+
+use core::{
+    arch::asm,
+    mem::MaybeUninit,
+    ptr::{read_volatile, write_volatile},
+};
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_F_MMAPABLE, BPF_RB_NO_WAKEUP},
+    btf_maps::{Array, RingBuf},
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
+    macros::btf_map,
+};
+use ids_common::{
+    abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
+    flow::FlowSlot,
+    hash::HashSecret,
+    limits::{RING_BYTES_DEFAULT, WAYS},
+    sample::{EvictedSlot, KIND_SLOT, SampleHeader},
+};
+
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
+
+/// `sets_per_cpu` sets for each CPU; the loader overrides the number of entries.
+#[btf_map]
+static FLOWS: Array<FlowSet, 1, MMAPABLE> = Array::new();
+
+/// One row for each CPU; the loader overrides the number of entries.
+#[btf_map]
+static COUNTERS: Array<CounterRow, 1, MMAPABLE> = Array::new();
+
+#[btf_map]
+static SETTINGS: Array<Settings, 1, MMAPABLE> = Array::new();
+
+#[btf_map]
+static TEST: Array<TestWords, 1, MMAPABLE> = Array::new();
+
+#[btf_map]
+static RING: RingBuf<EvictedSlot, { RING_BYTES_DEFAULT as usize }> = RingBuf::new();
+
+#[unsafe(no_mangle)]
+static ABI: Global<u32> = Global::new(ABI_VERSION);
+
+/// The words of a `HashSecret`, drawn by the loader.
+#[unsafe(no_mangle)]
+static HASH_SECRET: [Global<u64>; 6] = [const { Global::new(0) }; 6];
+
+/// Sets of one CPU, less one.
+#[unsafe(no_mangle)]
+static SETS_MASK: Global<u32> = Global::new(0);
+
+/// One where stores may become visible out of order, so that sequence steps must be full barriers.
+#[unsafe(no_mangle)]
+static SEQUENCE_FENCED: Global<u32> = Global::new(1);
+
+/// One where time and wire length come from `TEST`. The verifier removes the branch otherwise.
+#[unsafe(no_mangle)]
+static TEST_CLOCK: Global<u32> = Global::new(0);
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// A value of which the compiler knows nothing, so that checks on it stay for the verifier.
+#[inline(always)]
+pub(crate) fn opaque(value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: no instruction is emitted.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Keeps the compiler from moving memory accesses across.
+#[inline(always)]
+fn barrier() {
+    // SAFETY: no instruction is emitted.
+    unsafe { asm!("", options(nostack, preserves_flags)) };
+}
+
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: the helper has no precondition.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    if let Some(words) = test_words() {
+        return words.now_ns;
+    }
+    // SAFETY: the helper has no precondition.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Wire length of the frame under test, where the test says that it was cut.
+#[inline(always)]
+pub(crate) fn test_wire_len() -> Option<u32> {
+    test_words().map(|words| words.wire_len as u32).filter(|len| *len != 0)
+}
+
+#[inline(always)]
+fn test_words() -> Option<TestWords> {
+    if TEST_CLOCK.load() == 0 {
+        return None;
+    }
+    let words = TEST.get_ptr(0)?;
+    // SAFETY: the lookup gave a valid element; the test writes it only between runs.
+    Some(unsafe { read_volatile(words) })
+}
+
+#[inline(always)]
+pub(crate) fn hash_secret() -> HashSecret {
+    let [a, b, c, d, e, finish] = &HASH_SECRET;
+    HashSecret { words: [a.load(), b.load(), c.load(), d.load(), e.load()], finish: finish.load() }
+}
+
+/// What user space set, read field by field: it may change between two reads.
+pub(crate) struct Tunables(*const Settings);
+
+#[inline(always)]
+pub(crate) fn settings() -> Option<Tunables> {
+    SETTINGS.get_ptr(0).map(Tunables)
+}
+
+impl Tunables {
+    #[inline(always)]
+    pub(crate) fn swept_before_ns(&self) -> u64 {
+        // SAFETY: the lookup gave a valid element of a map that lives as long as the program.
+        unsafe { read_volatile(&raw const (*self.0).swept_before_ns) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn idle_timeout_ns(&self) -> u64 {
+        // SAFETY: as in `swept_before_ns`.
+        unsafe { read_volatile(&raw const (*self.0).idle_timeout_ns) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn sample_packets(&self) -> u32 {
+        // SAFETY: as in `swept_before_ns`.
+        unsafe { read_volatile(&raw const (*self.0).sample_packets) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn sample_bytes(&self) -> u32 {
+        // SAFETY: as in `swept_before_ns`.
+        unsafe { read_volatile(&raw const (*self.0).sample_bytes) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn interface(&self, ifindex: u32) -> u8 {
+        let at = opaque(u64::from(ifindex as u8)) as u8;
+        // SAFETY: as in `swept_before_ns`; a byte indexes inside the 256 buckets.
+        unsafe { read_volatile((&raw const (*self.0).interfaces).cast::<u8>().add(usize::from(at))) }
+    }
+}
+
+/// The counters of this CPU.
+pub(crate) struct Row(*mut CounterRow);
+
+#[inline(always)]
+pub(crate) fn counter_row(cpu: u32) -> Option<Row> {
+    COUNTERS.get_ptr_mut(cpu).map(Row)
+}
+
+impl Row {
+    #[inline(always)]
+    pub(crate) fn add(&self, index: usize, by: u64) {
+        // SAFETY: the lookup gave a valid row, and only this CPU writes it.
+        let values = unsafe { &mut (*self.0).values };
+        if let Some(value) = values.get_mut(index) {
+            *value = value.wrapping_add(by);
+        }
+    }
+}
+
+/// One set of this CPU's partition.
+pub(crate) struct Set(*mut FlowSet);
+
+#[inline(always)]
+pub(crate) fn flow_set(cpu: u32, hash: u64) -> Option<Set> {
+    let mask = SETS_MASK.load();
+    FLOWS.get_ptr_mut(cpu * (mask + 1) + (hash as u32 & mask)).map(Set)
+}
+
+impl Set {
+    #[inline(always)]
+    pub(crate) fn tag(&self, way: usize) -> u32 {
+        // SAFETY: the lookup gave a valid set, and `way` is masked to its ways.
+        unsafe { *(&raw const (*self.0).tags).cast::<u32>().add(way & (WAYS - 1)) }
+    }
+
+    /// The slot in a way. It does not change while the program runs: only this CPU writes it, and
+    /// programs on one CPU do not interrupt each other.
+    #[inline(always)]
+    pub(crate) fn slot(&self, way: usize) -> &FlowSlot {
+        // SAFETY: the lookup gave a valid set, and `way` is masked to its ways.
+        unsafe { &*(&raw const (*self.0).slots).cast::<FlowSlot>().add(way & (WAYS - 1)) }
+    }
+
+    /// Changes a slot while its sequence is odd.
+    #[inline(always)]
+    pub(crate) fn change(&mut self, way: usize, change: impl FnOnce(&mut FlowSlot)) {
+        let way = way & (WAYS - 1);
+        // SAFETY: the lookup gave a valid set; only this CPU writes it, and user space reads slots
+        // between equal and even sequences alone.
+        unsafe {
+            let sequence = (&raw mut (*self.0).sequences).cast::<u64>().add(way);
+            let before = sequence_opens(sequence);
+            change(&mut *(&raw mut (*self.0).slots).cast::<FlowSlot>().add(way));
+            sequence_closes(sequence, before);
+        }
+    }
+
+    /// Puts a new slot and its tag into a way.
+    #[inline(always)]
+    pub(crate) fn replace(&mut self, way: usize, tag: u32, slot: impl FnOnce() -> FlowSlot) {
+        let way = way & (WAYS - 1);
+        // SAFETY: as in `change`.
+        unsafe { *(&raw mut (*self.0).tags).cast::<u32>().add(way) = tag };
+        self.change(way, |old| *old = slot());
+    }
+}
+
+/// Makes a sequence odd, before any later write is visible. The caller gives a valid word that only
+/// this CPU writes.
+#[inline(always)]
+unsafe fn sequence_opens(sequence: *mut u64) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if SEQUENCE_FENCED.load() != 0 {
+            return fenced_increment(sequence);
+        }
+        let before = read_volatile(sequence);
+        write_volatile(sequence, before.wrapping_add(1));
+        barrier();
+        before
+    }
+}
+
+/// Makes a sequence even, after all earlier writes are visible. The caller gives the word and what
+/// `sequence_opens` gave for it.
+#[inline(always)]
+unsafe fn sequence_closes(sequence: *mut u64, before: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if SEQUENCE_FENCED.load() != 0 {
+            fenced_increment(sequence);
+            return;
+        }
+        barrier();
+        write_volatile(sequence, before.wrapping_add(2));
+    }
+}
+
+/// Adds one by an instruction that is a full barrier: an atomic operation that fetches
+/// (Documentation/atomic_t.txt). The compiler offers none for this target.
+#[inline(always)]
+unsafe fn fenced_increment(word: *mut u64) -> u64 {
+    let mut value = 1_u64;
+    // SAFETY: the caller gives a valid, aligned word.
+    unsafe {
+        asm!("{0} = atomic_fetch_add((u64 *)({1} + 0), {0})", inout(reg) value, in(reg) word, options(nostack));
+    }
+    value
+}
+
+/// Sends a slot's last state; says whether the ring had room.
+#[inline(always)]
+pub(crate) fn send_slot(cpu: u32, slot: &FlowSlot) -> bool {
+    let Some(mut entry) = RING.reserve(0) else { return false };
+    let record: *mut EvictedSlot = entry.as_mut_ptr();
+    // SAFETY: the reservation has the size and alignment of an EvictedSlot.
+    unsafe {
+        (&raw mut (*record).kind).write(KIND_SLOT);
+        (&raw mut (*record).cpu).write(cpu);
+        (&raw mut (*record).slot).write(*slot);
+    }
+    entry.submit(NO_WAKEUP);
+    true
+}
+
+#[repr(C)]
+struct SampleRecord<const N: usize> {
+    header: SampleHeader,
+    payload: [MaybeUninit<u8>; N],
+}
+
+/// What became of a payload sample.
+pub(crate) enum Sent {
+    Sent,
+    RingFull,
+    /// The payload was not where its headers say: nothing to send.
+    Unreadable,
+}
+
+/// Sends a sample of at most `N` bytes, which `copy` writes.
+#[inline(always)]
+pub(crate) fn send_sample<const N: usize>(
+    header: impl FnOnce() -> SampleHeader,
+    copy: impl FnOnce(&mut [MaybeUninit<u8>; N]) -> bool,
+) -> Sent {
+    let Some(mut entry) = RING.reserve_untyped::<SampleRecord<N>>(0) else { return Sent::RingFull };
+    let record: *mut SampleRecord<N> = entry.as_mut_ptr();
+    // SAFETY: the reservation has the size and alignment of the record, and the payload may hold
+    // any bytes: the reader looks at the captured ones alone.
+    let copied = unsafe {
+        (&raw mut (*record).header).write(header());
+        copy(&mut (*record).payload)
+    };
+    if !copied {
+        entry.discard(NO_WAKEUP);
+        return Sent::Unreadable;
+    }
+    entry.submit(NO_WAKEUP);
+    Sent::Sent
+}

@@ -1,0 +1,269 @@
+//! Reads packets where the kernel keeps them: the linear part of an XDP buffer or of an skb, and,
+//! through helpers, what lies behind it. No decision about a packet is made here.
+#![expect(unsafe_code, reason = "packet memory is reached through raw pointers")]
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{__sk_buff, xdp_md},
+    helpers::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::{TcContext, XdpContext},
+};
+use ids_common::{
+    counter::Skip,
+    parse::{Link, PacketMeta, PacketRead, parse},
+};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use crate::maps;
+
+/// A packet that a program was called with.
+pub(crate) trait Packet {
+    fn parse(&self) -> Result<PacketMeta, Skip>;
+
+    /// Interface that the packet came in on, or goes out of.
+    fn ifindex(&self) -> u32;
+
+    /// Bytes that `copy` can reach.
+    fn captured_len(&self) -> u32;
+
+    /// Copies `len` bytes, 1 to `N`, from byte `at`; says whether they were there.
+    fn copy<const N: usize>(&self, at: u32, len: u32, into: &mut [MaybeUninit<u8>; N]) -> bool;
+}
+
+/// The bytes between `data` and `data_end`, which programs read without a helper.
+#[derive(Clone, Copy)]
+struct Linear {
+    data: usize,
+    data_end: usize,
+}
+
+impl Linear {
+    #[inline(always)]
+    fn read<T: FromBytes + Copy>(self, at: usize) -> Option<T> {
+        let start = self.data + at;
+        if start + size_of::<T>() > self.data_end {
+            return None;
+        }
+        // SAFETY: start + size_of::<T>() <= data_end was checked above, and any bytes are a valid
+        // T: FromBytes. The architectures that the agent supports load from any address; the
+        // verifier refuses the program where the kernel cannot.
+        Some(unsafe { *(start as *const T) })
+    }
+
+    #[inline(always)]
+    fn len(self) -> usize {
+        self.data_end - self.data
+    }
+}
+
+/// A packet before the stack sees it.
+pub(crate) struct XdpPacket {
+    ctx: *mut xdp_md,
+    linear: Linear,
+}
+
+impl XdpPacket {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.ctx, linear: Linear { data: ctx.data(), data_end: ctx.data_end() } }
+    }
+}
+
+impl PacketRead for XdpPacket {
+    #[inline(always)]
+    fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
+        self.linear.read(at)
+    }
+
+    #[inline(always)]
+    fn readable_len(&self) -> usize {
+        self.linear.len()
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        if let Some(len) = maps::test_wire_len() {
+            return len as usize;
+        }
+        self.captured_len() as usize
+    }
+}
+
+impl Packet for XdpPacket {
+    #[inline(always)]
+    fn parse(&self) -> Result<PacketMeta, Skip> {
+        parse(self, Link::Ethernet)
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs, and the verifier checks the offset.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn captured_len(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as u32 }
+    }
+
+    #[inline(always)]
+    fn copy<const N: usize>(&self, at: u32, len: u32, into: &mut [MaybeUninit<u8>; N]) -> bool {
+        let Some(len) = bounded::<N>(len) else { return false };
+        // SAFETY: `into` has N bytes and `len` is at most N; the helper checks `at` itself.
+        unsafe { bpf_xdp_load_bytes(self.ctx, at, into.as_mut_ptr().cast(), len) == 0 }
+    }
+}
+
+/// A packet inside the stack: it may be a super-packet, may have lost its VLAN tag to the NIC, and
+/// keeps only as much in its linear part as its sender put there.
+pub(crate) struct SkbPacket {
+    skb: *mut __sk_buff,
+    linear: Linear,
+    len: u32,
+}
+
+impl SkbPacket {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &TcContext) -> Self {
+        Self {
+            skb: ctx.as_ptr().cast(),
+            linear: Linear { data: ctx.data(), data_end: ctx.data_end() },
+            len: ctx.len(),
+        }
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        maps::test_wire_len().unwrap_or(self.len) as usize
+    }
+
+    #[inline(always)]
+    fn stripped_vlan(&self) -> Option<u16> {
+        // SAFETY: the context is valid while the program runs, and the verifier checks the offsets.
+        let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
+        (present != 0).then_some(tci as u16 & 0x0fff)
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> (u16, u16) {
+        // SAFETY: the context is valid while the program runs, and the verifier checks the offset.
+        let size = unsafe { (*self.skb).gso_size };
+        if size == 0 {
+            return (1, 0);
+        }
+        // SAFETY: as above. The count is missing on packets from a guest; the parser works it out
+        // from the payload.
+        let count = unsafe { (*self.skb).gso_segs };
+        (count as u16, size as u16)
+    }
+}
+
+/// The linear part of an skb.
+struct SkbLinear<'a>(&'a SkbPacket);
+
+impl PacketRead for SkbLinear<'_> {
+    #[inline(always)]
+    fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
+        self.0.linear.read(at)
+    }
+
+    #[inline(always)]
+    fn readable_len(&self) -> usize {
+        self.0.linear.len()
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        self.0.wire_len()
+    }
+
+    #[inline(always)]
+    fn stripped_vlan(&self) -> Option<u16> {
+        self.0.stripped_vlan()
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> (u16, u16) {
+        self.0.segments()
+    }
+}
+
+/// All of an skb, a helper call for each read.
+struct SkbWhole<'a>(&'a SkbPacket);
+
+impl PacketRead for SkbWhole<'_> {
+    #[inline(always)]
+    fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: `value` has size_of::<T>() bytes, and the helper checks `at` against the packet.
+        let result = unsafe {
+            bpf_skb_load_bytes(self.0.skb.cast(), at as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32)
+        };
+        if result != 0 {
+            return None;
+        }
+        // SAFETY: the helper wrote every byte, and any bytes are a valid T: FromBytes.
+        Some(unsafe { value.assume_init() })
+    }
+
+    #[inline(always)]
+    fn readable_len(&self) -> usize {
+        self.0.len as usize
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        self.0.wire_len()
+    }
+
+    #[inline(always)]
+    fn stripped_vlan(&self) -> Option<u16> {
+        self.0.stripped_vlan()
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> (u16, u16) {
+        self.0.segments()
+    }
+}
+
+impl Packet for SkbPacket {
+    /// Headers are nearly always linear, whatever holds the payload; where they are not, the
+    /// linear reader runs out and the packet is parsed again through helpers.
+    #[inline(always)]
+    fn parse(&self) -> Result<PacketMeta, Skip> {
+        match parse(&SkbLinear(self), Link::Ethernet) {
+            Err(_) if self.linear.len() < self.len as usize => parse(&SkbWhole(self), Link::Ethernet),
+            outcome => outcome,
+        }
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs, and the verifier checks the offset.
+        unsafe { (*self.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn captured_len(&self) -> u32 {
+        self.len
+    }
+
+    #[inline(always)]
+    fn copy<const N: usize>(&self, at: u32, len: u32, into: &mut [MaybeUninit<u8>; N]) -> bool {
+        let Some(len) = bounded::<N>(len) else { return false };
+        // SAFETY: `into` has N bytes and `len` is at most N; the helper checks `at` itself.
+        unsafe { bpf_skb_load_bytes(self.skb.cast(), at, into.as_mut_ptr().cast(), len) == 0 }
+    }
+}
+
+/// A length from 1 to `N`, in a form that the verifier sees: the compiler knows the bounds from
+/// elsewhere and would drop the comparison that the verifier needs here.
+#[inline(always)]
+fn bounded<const N: usize>(len: u32) -> Option<u32> {
+    let len = maps::opaque(u64::from(len));
+    (len >= 1 && len <= N as u64).then_some(len as u32)
+}

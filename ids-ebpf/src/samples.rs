@@ -1,0 +1,67 @@
+//! Sends the first payloads of each direction to user space, in one of a few fixed sizes.
+
+use ids_common::{
+    counter::Counter,
+    limits::SAMPLE_CLASSES,
+    parse::PacketMeta,
+    sample::{KIND_SAMPLE, SampleHeader},
+};
+
+use crate::{
+    Counters,
+    maps::{Sent, Tunables, send_sample},
+    packet::Packet,
+};
+
+/// The slot that a packet was counted in, as it was before.
+pub(crate) struct Counted {
+    pub(crate) slot_first_seen_ns: u64,
+    pub(crate) payload_packets: u32,
+    pub(crate) now_ns: u64,
+}
+
+/// Samples the payload if the packet is one of the first of its slot to carry any.
+#[inline(always)]
+pub(crate) fn sample<P: Packet>(
+    packet: &P,
+    meta: &PacketMeta,
+    counted: &Counted,
+    settings: &Tunables,
+    counters: &Counters,
+) {
+    if meta.payload_len == 0 || counted.payload_packets >= settings.sample_packets() || meta.key.is_later_fragment() {
+        return;
+    }
+    let reachable = packet.captured_len().saturating_sub(meta.payload_at);
+    let captured = meta.payload_len.min(settings.sample_bytes()).min(reachable);
+    let [small, medium, _] = SAMPLE_CLASSES;
+    let sent = if captured == 0 {
+        return;
+    } else if captured <= small as u32 {
+        sample_class::<P, { SAMPLE_CLASSES[0] }>(packet, meta, counted, captured)
+    } else if captured <= medium as u32 {
+        sample_class::<P, { SAMPLE_CLASSES[1] }>(packet, meta, counted, captured)
+    } else {
+        sample_class::<P, { SAMPLE_CLASSES[2] }>(packet, meta, counted, captured)
+    };
+    match sent {
+        Sent::Sent => counters.add(Counter::SamplesSent, 1),
+        Sent::RingFull => counters.add(Counter::SamplesLost, 1),
+        Sent::Unreadable => {}
+    }
+}
+
+#[inline(always)]
+fn sample_class<P: Packet, const N: usize>(packet: &P, meta: &PacketMeta, counted: &Counted, captured: u32) -> Sent {
+    let captured = captured.min(N as u32);
+    let header = || SampleHeader {
+        kind: KIND_SAMPLE,
+        captured,
+        key: meta.key,
+        seen_ns: counted.now_ns,
+        slot_first_seen_ns: counted.slot_first_seen_ns,
+        payload_len: meta.payload_len,
+        index: counted.payload_packets,
+    };
+    send_sample::<N>(header, |payload| packet.copy(meta.payload_at, captured, payload))
+}
