@@ -1,1 +1,504 @@
-//! Written next.
+//! The kernel side as the agent sees it: loads the programs, attaches them, and reads what they
+//! write. The only module that speaks to aya.
+//!
+//! ```text
+//! Kernel::load(settings) ─▶ attach(interfaces) ─▶ into_source(tick) ─▶ LiveSource: FlowSource
+//! ```
+//!
+//! Everything detaches when the `Kernel`, or the source made of it, is dropped; and the kernel
+//! detaches it when the process dies.
+
+use std::{fs::File, io, io::Read as _, mem::offset_of, os::fd::AsFd as _, sync::atomic::Ordering};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, Map, MapError, RingBuf},
+    programs::{ProgramError, SchedClassifier, Xdp},
+    util::nr_cpus,
+};
+use ids_common::{
+    abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
+    counter::COUNTERS,
+    limits::{
+        IFINDEX_BUCKETS, RING_BYTES_DEFAULT, SAMPLE_BYTES_MAX, SAMPLE_PACKETS_MAX, SETS_PER_CPU_DEFAULT,
+        SETS_PER_CPU_MAX, SETS_PER_CPU_MIN,
+    },
+};
+use thiserror::Error;
+
+use crate::{
+    config::{CaptureSettings, FlowSettings, SampleSettings},
+    source::{Batch, SlotState, Totals, live::LiveSource},
+};
+
+mod attach;
+pub mod facts;
+mod interface;
+mod mapping;
+mod ring;
+mod table;
+pub mod test_run;
+
+pub use attach::Attachment;
+use mapping::{Access, Mapping};
+use ring::Ring;
+use table::{MappedTable, Pass};
+
+/// The oldest kernel that the agent runs on: `bpf_xdp_load_bytes` (5.18) and links for XDP are there,
+/// and a distribution still cares for it.
+pub const KERNEL_MIN: (u8, u8) = (6, 1);
+
+/// Memory that the table takes at most where the operator chose no size: with many CPUs each gets a
+/// smaller part. Leaves room for the ring below 32 MiB.
+pub const TABLE_BYTES_DEFAULT_MAX: usize = 26 << 20;
+
+const WORD: usize = size_of::<u64>();
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ids-ebpf.o"));
+
+/// What keeps the kernel side from working.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    #[error("kernel {found} is too old: {}.{} or newer is needed", KERNEL_MIN.0, KERNEL_MIN.1)]
+    KernelTooOld { found: String },
+    #[error("missing capability {missing}: run as root, or give the process CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    Capability { missing: String },
+    #[error("sets_per_cpu is {found}, must be a power of two from {SETS_PER_CPU_MIN} to {SETS_PER_CPU_MAX}")]
+    SetsPerCpu { found: u32 },
+    #[error("ring_bytes is {found}, must be a power of two and a multiple of 65536")]
+    RingBytes { found: u32 },
+    #[error("the embedded kernel object is of layout {found}, this agent needs {ABI_VERSION}: rebuild the agent")]
+    Abi { found: u32 },
+    #[error("the embedded kernel object lacks `{name}`: rebuild the agent")]
+    Missing { name: &'static str },
+    #[error("cannot load the kernel object: {cause}")]
+    Load { cause: Box<EbpfError> },
+    #[error("the kernel refuses program `{program}`: {reason}")]
+    Refused { program: &'static str, reason: String },
+    #[error("cannot read map `{name}`: {cause}")]
+    Map { name: &'static str, cause: Box<MapError> },
+    #[error("cannot map `{name}` into memory: {cause}")]
+    Mapping { name: &'static str, cause: io::Error },
+    #[error("cannot read random bytes from /dev/urandom: {cause}")]
+    Random { cause: io::Error },
+    #[error("cannot count the machine's CPUs: {cause}")]
+    Cpus { cause: io::Error },
+    #[error("no interface to attach to: name one with --interface or in [capture] interfaces")]
+    NoInterface,
+    #[error("{found} interfaces are named, the limit is {max}")]
+    TooManyInterfaces { found: usize, max: usize },
+    #[error("interface `{name}` is named twice")]
+    InterfaceTwice { name: String },
+    #[error("unknown interface `{name}`: `ip link` lists those of this machine")]
+    UnknownInterface { name: String },
+    #[error(
+        "interfaces `{first}` and `{second}` have indices equal modulo {IFINDEX_BUCKETS}: watch them with two agents"
+    )]
+    InterfaceBucket { first: String, second: String },
+    #[error("cannot ask the kernel about interface `{name}`: {cause}")]
+    InterfaceQuery { name: String, cause: io::Error },
+    #[error(
+        "interface `{name}` already runs XDP program {}: detach it (`ip link set dev {name} xdp off`) or use --mode tc",
+        id.map_or_else(|| "of unknown id".to_string(), |id| format!("id {id}"))
+    )]
+    OtherProgram { name: String, id: Option<u32> },
+    #[error("the driver of interface `{name}` has no native XDP ({cause}): use --mode auto, generic or tc")]
+    NoNativeXdp { name: String, cause: String },
+    #[error("cannot attach to interface `{name}` in {mode} mode: {cause}")]
+    Attach { name: String, mode: &'static str, cause: String },
+    #[error("a test run of the kernel program failed: {cause}")]
+    TestRun { cause: Box<ProgramError> },
+    #[error("cannot pin the test to one CPU: {cause}")]
+    Affinity { cause: io::Error },
+    #[error("a source stopped before: it gives no more batches")]
+    Ended,
+}
+
+/// Which clock the programs read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProgramClock {
+    Boottime,
+    /// Time and wire length come from the test.
+    Test,
+}
+
+/// How the end of all programs that began before a moment is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grace {
+    /// `membarrier(MEMBARRIER_CMD_GLOBAL)` waits for a grace period, which no program outlives.
+    Membarrier,
+    /// Nothing runs meanwhile: the reader ran the programs itself.
+    NotNeeded,
+    /// The kernel has no such call, or forbids it. Then no sweep vouches for old slots, and every
+    /// slot that makes room goes through the ring.
+    Unavailable,
+}
+
+/// What the reader of the table met since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadStats {
+    pub sweeps: u64,
+    pub slots_copied: u64,
+    /// Slots put off to the next sweep because a program kept writing them.
+    pub slots_busy: u64,
+    /// Ring records of no known kind; always zero, or the object is not ours.
+    pub ring_unknown: u64,
+    /// Largest fill of the ring met before a drain.
+    pub ring_fill_max_bytes: u64,
+    /// Fill of the ring met before the latest drain.
+    pub ring_fill_bytes: u64,
+}
+
+/// Loaded programs with their maps.
+#[derive(Debug)]
+pub struct Kernel {
+    ebpf: Ebpf,
+    table: MappedTable,
+    counters: Mapping,
+    settings: Mapping,
+    test: Mapping,
+    ring: Ring,
+    ring_positions: Mapping,
+    ring_bytes: u32,
+    sets_per_cpu: u32,
+    cpus: u32,
+    attachments: Vec<Attachment>,
+    grace: Grace,
+    stats: ReadStats,
+}
+
+impl Kernel {
+    /// Loads the programs with the maps that the settings ask for. Attaches nothing.
+    pub fn load(capture: &CaptureSettings, flow: &FlowSettings, sample: &SampleSettings) -> Result<Self, KernelError> {
+        Self::load_with(capture, flow, sample, ProgramClock::Boottime)
+    }
+
+    fn load_with(
+        capture: &CaptureSettings,
+        flow: &FlowSettings,
+        sample: &SampleSettings,
+        clock: ProgramClock,
+    ) -> Result<Self, KernelError> {
+        require_kernel()?;
+        require_capabilities()?;
+        let cpus = nr_cpus().map_err(|(_, cause)| KernelError::Cpus { cause })? as u32;
+        let sets_per_cpu = sets_per_cpu(capture.sets_per_cpu, cpus)?;
+        let ring_bytes = capture.ring_bytes;
+        if !ring_bytes.is_power_of_two() || ring_bytes % 65_536 != 0 {
+            return Err(KernelError::RingBytes { found: ring_bytes });
+        }
+        let sets = sets_per_cpu * cpus;
+        let secret = hash_secret()?;
+        let sets_mask = sets_per_cpu - 1;
+        // x86_64 makes one CPU's stores visible in program order.
+        let fenced = u32::from(!cfg!(target_arch = "x86_64"));
+        let test_clock = u32::from(clock == ProgramClock::Test);
+
+        let mut ebpf = EbpfLoader::new()
+            .override_global("HASH_SECRET", &secret[..], true)
+            .override_global("SETS_MASK", &sets_mask, true)
+            .override_global("SEQUENCE_FENCED", &fenced, true)
+            .override_global("TEST_CLOCK", &test_clock, true)
+            .map_max_entries("FLOWS", sets)
+            .map_max_entries("COUNTERS", cpus)
+            .map_max_entries("RING", ring_bytes)
+            .load(OBJECT)
+            .map_err(|cause| KernelError::Load { cause: Box::new(cause) })?;
+        check_abi(&ebpf)?;
+        load_program::<Xdp>(&mut ebpf, attach::XDP_PROGRAM, Xdp::load)?;
+        load_program::<SchedClassifier>(&mut ebpf, attach::TC_INGRESS_PROGRAM, SchedClassifier::load)?;
+        load_program::<SchedClassifier>(&mut ebpf, attach::TC_EGRESS_PROGRAM, SchedClassifier::load)?;
+
+        let table = map_array(&mut ebpf, "FLOWS", sets as usize * size_of::<FlowSet>(), Access::Read)?;
+        let counters = map_array(&mut ebpf, "COUNTERS", cpus as usize * size_of::<CounterRow>(), Access::Read)?;
+        let settings = map_array(&mut ebpf, "SETTINGS", size_of::<Settings>(), Access::Write)?;
+        let test = map_array(&mut ebpf, "TEST", size_of::<TestWords>(), Access::Write)?;
+        let ring_map = ebpf.take_map("RING").ok_or(KernelError::Missing { name: "RING" })?;
+        let ring =
+            RingBuf::try_from(ring_map).map_err(|cause| KernelError::Map { name: "RING", cause: Box::new(cause) })?;
+        // The reader's position is on the ring's first page and the writer's on the second.
+        let ring_positions = Mapping::new(ring.as_fd(), 2 * rustix::param::page_size(), Access::Read)
+            .map_err(|cause| KernelError::Mapping { name: "RING", cause })?;
+
+        let kernel = Self {
+            ebpf,
+            table: MappedTable::new(table, sets_per_cpu),
+            counters,
+            settings,
+            test,
+            ring: Ring::new(ring),
+            ring_positions,
+            ring_bytes,
+            sets_per_cpu,
+            cpus,
+            attachments: Vec::new(),
+            grace: match clock {
+                ProgramClock::Boottime => probe_grace(),
+                ProgramClock::Test => Grace::NotNeeded,
+            },
+            stats: ReadStats::default(),
+        };
+        kernel.set(offset_of!(Settings, slot_silence_ns), flow.slot_silence_ns());
+        let sampling =
+            u64::from(sample.packets.min(SAMPLE_PACKETS_MAX)) | u64::from(sample.bytes.min(SAMPLE_BYTES_MAX)) << 32;
+        kernel.set(offset_of!(Settings, sample_packets), sampling);
+        Ok(kernel)
+    }
+
+    /// Attaches to every interface of the settings; on any failure nothing stays attached.
+    pub fn attach(&mut self, capture: &CaptureSettings) -> Result<&[Attachment], KernelError> {
+        let attachments = attach::attach(&mut self.ebpf, capture)?;
+        for (index, (_, ifindex)) in attach::by_interface(&attachments).into_iter().enumerate() {
+            self.set_interface(ifindex, index as u8);
+        }
+        self.attachments = attachments;
+        Ok(&self.attachments)
+    }
+
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
+    /// Detaches from every interface. The maps stay readable.
+    pub fn detach(&mut self) {
+        attach::detach(&mut self.ebpf);
+        self.attachments.clear();
+    }
+
+    /// Turns the loaded programs into a source with a batch every `tick_millis`.
+    pub fn into_source(self, flow: &FlowSettings) -> LiveSource {
+        LiveSource::new(self, flow.tick_ns())
+    }
+
+    /// Bytes of all maps.
+    pub fn map_bytes(&self) -> u64 {
+        let cpus = u64::from(self.cpus);
+        cpus * u64::from(self.sets_per_cpu) * size_of::<FlowSet>() as u64
+            + cpus * size_of::<CounterRow>() as u64
+            + u64::from(self.ring_bytes)
+            + (size_of::<Settings>() + size_of::<TestWords>()) as u64
+    }
+
+    /// Sets of each CPU's part of the table; fewer than asked for where the default did not fit.
+    pub fn sets_per_cpu(&self) -> u32 {
+        self.sets_per_cpu
+    }
+
+    pub fn ring_bytes(&self) -> u32 {
+        self.ring_bytes
+    }
+
+    /// Whether sweeps vouch for slots, so that old ones make room without a trip through the ring.
+    pub fn sweeps_vouch(&self) -> bool {
+        self.grace != Grace::Unavailable
+    }
+
+    pub fn stats(&self) -> ReadStats {
+        ReadStats { ring_unknown: self.ring.unknown(), ..self.stats }
+    }
+
+    /// Sum of the counters of all CPUs.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for words in self.counters.words().chunks_exact(COUNTERS) {
+            let mut row = [0; COUNTERS];
+            for (value, word) in row.iter_mut().zip(words) {
+                *value = word.load(Ordering::Relaxed);
+            }
+            totals.add_row(&row);
+        }
+        totals
+    }
+
+    /// Moves what waits in the ring into the batch.
+    pub(crate) fn drain_ring(&mut self, batch: &mut Batch) {
+        let fill = self.ring_fill();
+        self.stats.ring_fill_bytes = fill;
+        self.stats.ring_fill_max_bytes = self.stats.ring_fill_max_bytes.max(fill);
+        // The smallest record takes 80 bytes with its header: more cannot have waited.
+        self.ring.drain(self.ring_bytes as usize / 80, batch);
+    }
+
+    fn ring_fill(&self) -> u64 {
+        let words = self.ring_positions.words();
+        let position = |at: usize| words.get(at).map_or(0, |word| word.load(Ordering::Acquire));
+        let read = position(0);
+        position(rustix::param::page_size() / WORD).saturating_sub(read)
+    }
+
+    /// Brings the batch up to date: everything that packets seen before `now_ns` did is in it, and
+    /// some of what later ones did.
+    ///
+    /// A program that read its clock before `now_ns` has ended by the grace period's end, so the
+    /// copies made behind it hold that packet. Only then may the programs overwrite slots last seen
+    /// before `now_ns` without sending them. The ring comes last: a slot that made room for one of
+    /// the copied is in it.
+    pub(crate) fn sweep(&mut self, now_ns: u64, state: SlotState, batch: &mut Batch) {
+        let vouched = self.await_grace();
+        let Pass { copied, busy } = self.table.read_changed(state, &mut batch.slots);
+        self.drain_ring(batch);
+        if vouched && busy == 0 {
+            self.set(offset_of!(Settings, swept_before_ns), now_ns);
+        }
+        self.stats.sweeps += 1;
+        self.stats.slots_copied += copied;
+        self.stats.slots_busy += busy;
+        batch.now_ns = now_ns;
+        batch.totals = self.totals();
+        // Time order within each key, and one order whatever the hash secret was.
+        batch.slots.sort_by_key(|update| {
+            let slot = &update.slot;
+            (slot.first_seen_ns, slot.key, update.cpu, slot.packets, update.state == SlotState::Closed)
+        });
+    }
+
+    fn await_grace(&mut self) -> bool {
+        match self.grace {
+            Grace::NotNeeded => true,
+            Grace::Unavailable => false,
+            Grace::Membarrier => {
+                let done = wait_grace_period();
+                if !done {
+                    self.grace = Grace::Unavailable;
+                }
+                done
+            }
+        }
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        if let Some(word) = self.settings.writable_words().and_then(|words| words.get(at / WORD)) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// Gives `ifindex` its index in flow keys.
+    fn set_interface(&self, ifindex: u32, index: u8) {
+        let at = offset_of!(Settings, interfaces) + ifindex as usize % IFINDEX_BUCKETS;
+        let shift = (at % WORD * 8) as u32;
+        // The programs read bytes of this word; this process alone writes it.
+        if let Some(word) = self.settings.writable_words().and_then(|words| words.get(at / WORD)) {
+            let others = word.load(Ordering::Relaxed) & !(0xff << shift);
+            word.store(others | u64::from(index) << shift, Ordering::Release);
+        }
+    }
+}
+
+fn require_kernel() -> Result<(), KernelError> {
+    if facts::kernel_is_supported() {
+        Ok(())
+    } else {
+        Err(KernelError::KernelTooOld { found: facts::kernel_release() })
+    }
+}
+
+fn require_capabilities() -> Result<(), KernelError> {
+    let missing: Vec<&str> = facts::capabilities().into_iter().filter(|cap| !cap.held).map(|cap| cap.name).collect();
+    if missing.is_empty() { Ok(()) } else { Err(KernelError::Capability { missing: missing.join(", ") }) }
+}
+
+/// The configured size, or a smaller one where the default would take too much for so many CPUs.
+fn sets_per_cpu(configured: u32, cpus: u32) -> Result<u32, KernelError> {
+    if !configured.is_power_of_two() || !(SETS_PER_CPU_MIN..=SETS_PER_CPU_MAX).contains(&configured) {
+        return Err(KernelError::SetsPerCpu { found: configured });
+    }
+    let mut sets = configured;
+    if configured == SETS_PER_CPU_DEFAULT {
+        let bytes = |sets: u32| sets as usize * cpus as usize * size_of::<FlowSet>();
+        while sets > SETS_PER_CPU_MIN && bytes(sets) > TABLE_BYTES_DEFAULT_MAX {
+            sets /= 2;
+        }
+    }
+    Ok(sets)
+}
+
+fn hash_secret() -> Result<[u64; 6], KernelError> {
+    let mut bytes = [0_u8; 48];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|cause| KernelError::Random { cause })?;
+    Ok(zerocopy::transmute!(bytes))
+}
+
+/// Compares the object's layout with this agent's.
+fn check_abi(ebpf: &Ebpf) -> Result<(), KernelError> {
+    let name = ".rodata.abi";
+    let map = ebpf.map(name).ok_or(KernelError::Missing { name: "ABI" })?;
+    let found = Array::<_, u32>::try_from(map)
+        .and_then(|version| version.get(&0, 0))
+        .map_err(|cause| KernelError::Map { name, cause: Box::new(cause) })?;
+    if found == ABI_VERSION { Ok(()) } else { Err(KernelError::Abi { found }) }
+}
+
+fn load_program<P>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    load: impl FnOnce(&mut P) -> Result<(), ProgramError>,
+) -> Result<(), KernelError>
+where
+    for<'a> &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or(KernelError::Missing { name })?;
+    let program: &mut P = program
+        .try_into()
+        .map_err(|error: ProgramError| KernelError::Refused { program: name, reason: error.to_string() })?;
+    load(program).map_err(|error| KernelError::Refused { program: name, reason: refusal(error) })
+}
+
+/// The kernel's reason in one line: the last of the verifier's, where it speaks.
+fn refusal(error: ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            // The verifier's verdict comes before its statistics.
+            let statistics = ["processed ", "verification time", "stack depth"];
+            let last = log.lines().rev().find(|line| {
+                !line.trim().is_empty() && !statistics.iter().any(|statistic| line.starts_with(statistic))
+            });
+            match last {
+                Some(line) => format!("{io_error}: {}", line.trim()),
+                None => io_error.to_string(),
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+fn map_array(ebpf: &mut Ebpf, name: &'static str, bytes: usize, access: Access) -> Result<Mapping, KernelError> {
+    let Some(Map::Array(data)) = ebpf.map(name) else { return Err(KernelError::Missing { name }) };
+    Mapping::new(data.fd().as_fd(), bytes, access).map_err(|cause| KernelError::Mapping { name, cause })
+}
+
+fn probe_grace() -> Grace {
+    if wait_grace_period() { Grace::Membarrier } else { Grace::Unavailable }
+}
+
+/// Waits until every program that runs now has ended; says whether the kernel did that.
+fn wait_grace_period() -> bool {
+    // MEMBARRIER_CMD_GLOBAL is synchronize_rcu(), and programs run inside an RCU read section.
+    rustix::thread::membarrier(rustix::thread::MembarrierCommand::Global).is_ok()
+}
+
+const _: () = {
+    assert!(offset_of!(Settings, swept_before_ns) % WORD == 0);
+    assert!(offset_of!(Settings, slot_silence_ns) % WORD == 0);
+    assert!(offset_of!(Settings, sample_packets) % WORD == 0);
+    assert!(offset_of!(Settings, sample_bytes) == offset_of!(Settings, sample_packets) + 4);
+    assert!(size_of::<Settings>() % WORD == 0);
+    assert!(size_of::<CounterRow>() == COUNTERS * WORD);
+    assert!(TABLE_BYTES_DEFAULT_MAX + RING_BYTES_DEFAULT as usize <= 32 << 20);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_table_shrinks_with_many_cpus_and_a_chosen_one_does_not() {
+        assert!(matches!(sets_per_cpu(SETS_PER_CPU_DEFAULT, 2), Ok(SETS_PER_CPU_DEFAULT)));
+        let many = sets_per_cpu(SETS_PER_CPU_DEFAULT, 64).unwrap_or(0) as usize;
+        assert!(many.is_power_of_two() && many * 64 * size_of::<FlowSet>() <= TABLE_BYTES_DEFAULT_MAX);
+        assert!(matches!(sets_per_cpu(16_384, 64), Ok(16_384)));
+        assert!(matches!(sets_per_cpu(100, 2), Err(KernelError::SetsPerCpu { found: 100 })));
+    }
+}

@@ -144,7 +144,7 @@ mod tests {
         // 832 bytes: the ramp wraps, so only what lies before its end is told apart.
         let set = golden::<FlowSet, { 64 + WAYS * 192 }>();
         assert_eq!((set.tags[0], set.tags[3]), (u32_at(0), u32_at(12)));
-        assert_eq!((set.sequences[0], set.sequences[3]), (u32_at(16), u32_at(28)));
+        assert_eq!((set.sequences[0], set.sequences[3]), (u64_at(16), u64_at(40)));
         assert_eq!(set.slots[0].key.src[0], 64);
         assert_eq!(set.slots[1].key.src[0], (64 + 192) as u8);
     }

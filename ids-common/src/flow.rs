@@ -5,7 +5,7 @@
 //! one uncut slot would hold. All statistics are therefore integers. Sums saturate, which keeps
 //! merging associative.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, transmute};
 
 use crate::{
     limits::{FIRST_PACKETS, IDLE_GAP_NS},
@@ -70,6 +70,15 @@ impl FlowKey {
     #[inline(always)]
     pub fn words(&self) -> [u64; 5] {
         transmute!(*self)
+    }
+
+    /// Equality word by word: comparing byte arrays becomes a call that a BPF program cannot afford.
+    #[inline(always)]
+    pub fn same(&self, other: &Self) -> bool {
+        let [a, b, c, d, e] = self.words();
+        let [v, w, x, y, z] = other.words();
+        // The words that differ most come first.
+        (e ^ z) | (b ^ w) | (d ^ y) | (a ^ v) | (c ^ x) == 0
     }
 
     /// The opposite direction's key.
@@ -193,42 +202,26 @@ impl FlowSlot {
     /// The slot of a direction's first packet.
     #[inline(always)]
     pub fn begin(meta: &PacketMeta, now_ns: u64, continuity: Continuity) -> Self {
-        let mut slot = Self {
-            key: meta.key,
-            last_seen_ns: now_ns,
-            first_seen_ns: now_ns,
-            packets: 0,
-            bytes: 0,
-            payload_bytes: 0,
-            len_sumsq: 0,
-            gap_sumsq: 0,
-            gap_min: u32::MAX,
-            gap_max: 0,
-            payload_packets: 0,
-            ack: 0,
-            psh: 0,
-            len_min: u16::MAX,
-            len_max: 0,
-            fin: 0,
-            syn: 0,
-            rst: 0,
-            ttl_min: meta.ttl,
-            ttl_max: meta.ttl,
-            first_flags: meta.tcp_flags,
-            urg: 0,
-            ece: 0,
-            cwr: 0,
-            first_count: 0,
-            restarted: matches!(continuity, Continuity::NewConnection) as u8,
-            init_window: meta.window,
-            idle_count: 0,
-            idle_sum: 0,
-            idle_max: 0,
-            first_gaps: [0; FIRST_PACKETS - 1],
-            first_sizes: [0; FIRST_PACKETS],
-        };
-        slot.count(meta, 0);
+        let mut slot = Self::new_zeroed();
+        slot.begin_zeroed(meta, now_ns, continuity);
         slot
+    }
+
+    /// Turns a slot of zeroes into the slot of a direction's first packet: in place, because the
+    /// kernel program has no room to build a slot elsewhere.
+    #[inline(always)]
+    pub fn begin_zeroed(&mut self, meta: &PacketMeta, now_ns: u64, continuity: Continuity) {
+        self.key = meta.key;
+        self.last_seen_ns = now_ns;
+        self.first_seen_ns = now_ns;
+        self.gap_min = u32::MAX;
+        self.len_min = u16::MAX;
+        self.ttl_min = meta.ttl;
+        self.ttl_max = meta.ttl;
+        self.first_flags = meta.tcp_flags;
+        self.restarted = matches!(continuity, Continuity::NewConnection) as u8;
+        self.init_window = meta.window;
+        self.count(meta, 0);
     }
 
     /// Says how a packet relates to this slot. The flow's own end is decided in user space from
@@ -359,13 +352,25 @@ impl FlowSlot {
             self.ack = self.ack.saturating_add(before_last);
         }
         self.flags(meta.tcp_flags);
-        self.push_first(full16, gap_ticks);
-        let mut more = 1;
-        while more < FIRST_PACKETS as u32 && more < before_last {
-            self.push_first(full16, 0);
-            more += 1;
+        self.push_segments(full16, last16, meta.segments, gap_ticks);
+    }
+
+    /// Adds the sizes of a super-packet's segments. Each place is looked at in turn, so that every
+    /// index is a constant once the loop is unrolled, as a BPF verifier likes it.
+    #[inline(always)]
+    fn push_segments(&mut self, full: u16, last: u16, segments: u16, gap_ticks: u32) {
+        let taken = u16::from(self.first_count);
+        for (place, size) in self.first_sizes.iter_mut().enumerate() {
+            let Some(segment) = (place as u16).checked_sub(taken) else { continue };
+            if segment >= segments {
+                break;
+            }
+            *size = if segment + 1 == segments { last } else { full };
+            if let Some(gap) = place.checked_sub(1).and_then(|before| self.first_gaps.get_mut(before)) {
+                *gap = if segment == 0 { gap_ticks } else { 0 };
+            }
         }
-        self.push_first(last16, 0);
+        self.first_count = taken.saturating_add(segments).min(FIRST_PACKETS as u16) as u8;
     }
 
     /// Appends `later`, a slot of the same direction that begins at or after this one's end.

@@ -21,6 +21,10 @@ pub const VLAN_TAGS_MAX: usize = 2;
 /// IPv6 extension headers walked before a packet is skipped as `ipv6_extensions`.
 pub const EXTENSION_HEADERS_MAX: usize = 8;
 
+/// Farthest offset of a header in a frame: link headers, the IPv6 header, and every extension
+/// header at its longest.
+pub const OFFSET_MAX: usize = 0x7fff;
+
 /// Packets whose size and gap a flow direction keeps one by one.
 pub const FIRST_PACKETS: usize = 8;
 
@@ -48,6 +52,7 @@ const _: () = {
     assert!(SAMPLE_CLASSES[SAMPLE_CLASSES.len() - 1] == SAMPLE_BYTES_MAX as usize);
     assert!(SAMPLE_BYTES_DEFAULT <= SAMPLE_BYTES_MAX);
     assert!(SAMPLE_PACKETS_DEFAULT <= SAMPLE_PACKETS_MAX);
+    assert!(64 + 40 + EXTENSION_HEADERS_MAX * 2_048 <= OFFSET_MAX && (OFFSET_MAX + 1).is_power_of_two());
     assert!(INTERFACES_MAX <= 16);
     assert!(FIRST_PACKETS == 8);
 };

@@ -24,6 +24,13 @@ pub trait PacketRead {
     /// was cut short or the kernel keeps the tail in fragments.
     fn wire_len(&self) -> usize;
 
+    /// The same offset. A BPF verifier follows every way in which an offset can come about; the
+    /// kernel's reader makes it forget the ways behind, so that the walk over headers stays
+    /// affordable. Offsets are at most `OFFSET_MAX`.
+    fn offset(&self, at: usize) -> usize {
+        at
+    }
+
     /// The VLAN id that the NIC stripped from the frame, if it did.
     fn stripped_vlan(&self) -> Option<u16> {
         None
@@ -209,6 +216,7 @@ fn ethertype_walk<P: PacketRead>(
         at += wire::VlanTag::LEN;
         tags += 1;
     }
+    let at = packet.offset(at);
     match ethertype {
         wire::ETHERTYPE_IPV4 => Ok((Network::Ipv4, at)),
         wire::ETHERTYPE_IPV6 => Ok((Network::Ipv6, at)),
@@ -312,6 +320,7 @@ fn ipv6<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(
         if next_at > end {
             return Err(Skip::IpLength);
         }
+        next_at = packet.offset(next_at);
         proto = extension.next_header;
     }
     if is_extension(proto) && !matches!(fragment, Fragment::Later) {

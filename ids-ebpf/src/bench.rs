@@ -1,1 +1,19 @@
-//! Programs for `bench-kernel` alone; the agent never loads them.
+//! Programs for benches alone: the agent neither verifies nor attaches them.
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+
+use crate::{flows, packet::XdpPacket};
+
+/// What a run costs by itself.
+#[xdp(frags)]
+fn bench_empty(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// The whole program on a packet whose IPv4 source address is drawn anew each time.
+#[xdp(frags)]
+fn bench_random(ctx: XdpContext) -> u32 {
+    XdpPacket::randomise_source(&ctx);
+    flows::observe::<XdpPacket>(&ctx);
+    xdp_action::XDP_PASS
+}

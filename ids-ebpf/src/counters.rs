@@ -19,6 +19,12 @@ impl Counters {
         self.0.add(counter.index(), by);
     }
 
+    /// A value that the verifier does not know.
+    #[inline(always)]
+    pub(crate) fn salt(&self) -> u64 {
+        self.0.value(Counter::PacketsSeen.index())
+    }
+
     #[inline(always)]
     pub(crate) fn skip(&self, skip: Skip) {
         self.0.add(skip.index(), 1);

@@ -19,18 +19,20 @@ use crate::{
 
 /// Sees one packet.
 #[inline(always)]
-pub(crate) fn observe<P: Packet>(packet: &P) {
+pub(crate) fn observe<P: Packet>(context: P::Context<'_>) {
     let cpu = maps::cpu();
     let Some(counters) = Counters::of_cpu(cpu) else { return };
+    let salt = counters.salt();
     counters.add(Counter::PacketsSeen, 1);
+    let packet = P::new(context, salt);
     match packet.parse() {
-        Ok(meta) => count(packet, meta, cpu, &counters),
+        Ok(meta) => count(&packet, meta, cpu, salt, &counters),
         Err(skip) => counters.skip(skip),
     }
 }
 
 #[inline(always)]
-fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: &Counters) {
+fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, salt: u64, counters: &Counters) {
     // After parsing, so that skipped frames do not pay for it; once, so that all agree on it.
     let now_ns = maps::now_ns();
     let Some(settings) = maps::settings() else { return counters.add(Counter::TableMissing, 1) };
@@ -40,18 +42,16 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: &Count
     let Some(mut set) = maps::flow_set(cpu, hash) else { return counters.add(Counter::TableMissing, 1) };
 
     let (way, found) = match find(&set, tag, &meta.key) {
-        Some(way) => (way, Some(set.slot(way).continuity(&meta, now_ns, settings.idle_timeout_ns()))),
+        Some(way) => (way, Some(set.slot(way).continuity(&meta, now_ns, settings.slot_silence_ns()))),
         None => (victim(&set), None),
     };
+    let way = maps::forget(way as u64, salt) as usize;
     let counted = match found {
         Some(Continuity::Continues) => {
             let slot = set.slot(way);
-            let counted = Counted {
-                slot_first_seen_ns: slot.first_seen_ns,
-                payload_packets: slot.payload_packets,
-                now_ns,
-            };
-            set.change(way, |slot| slot.update(&meta, now_ns));
+            let counted =
+                Counted { slot_first_seen_ns: slot.first_seen_ns, payload_packets: slot.payload_packets, now_ns };
+            set.update(way, &meta, now_ns);
             counted
         }
         other => {
@@ -59,7 +59,7 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: &Count
                 push_out(set.slot(way), cpu, &settings, counters);
             }
             let continuity = other.unwrap_or(Continuity::Continues);
-            set.replace(way, tag, || FlowSlot::begin(&meta, now_ns, continuity));
+            set.begin(way, tag, &meta, now_ns, continuity);
             Counted { slot_first_seen_ns: now_ns, payload_packets: 0, now_ns }
         }
     };
@@ -74,7 +74,12 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: &Count
 /// The way that holds a key.
 #[inline(always)]
 fn find(set: &Set, tag: u32, key: &FlowKey) -> Option<usize> {
-    (0..WAYS).find(|way| set.tag(*way) == tag && set.slot(*way).key.words() == key.words())
+    for way in 0..WAYS {
+        if set.tag(way) == tag && set.slot(way).key.same(key) {
+            return Some(way);
+        }
+    }
+    None
 }
 
 /// The way that a new slot takes: an empty one, else the slot silent for longest among those that

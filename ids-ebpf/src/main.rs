@@ -24,20 +24,20 @@ use crate::{
 
 #[xdp(frags)]
 fn ids_xdp(ctx: XdpContext) -> u32 {
-    flows::observe(&XdpPacket::new(&ctx));
+    flows::observe::<XdpPacket>(&ctx);
     xdp_action::XDP_PASS
 }
 
 /// Leaves the decision to whatever program or filter comes next.
 #[classifier]
 fn ids_tc_ingress(ctx: TcContext) -> i32 {
-    flows::observe(&SkbPacket::new(&ctx));
+    flows::observe::<SkbPacket>(&ctx);
     TC_ACT_UNSPEC
 }
 
 #[classifier]
 fn ids_tc_egress(ctx: TcContext) -> i32 {
-    flows::observe(&SkbPacket::new(&ctx));
+    flows::observe::<SkbPacket>(&ctx);
     TC_ACT_UNSPEC
 }
 

@@ -17,11 +17,14 @@ use aya_ebpf::{
 };
 use ids_common::{
     abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
-    flow::FlowSlot,
+    flow::{Continuity, FlowSlot},
     hash::HashSecret,
     limits::{RING_BYTES_DEFAULT, WAYS},
+    parse::PacketMeta,
     sample::{EvictedSlot, KIND_SLOT, SampleHeader},
 };
+
+use crate::packet::Packet;
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
@@ -43,7 +46,9 @@ static TEST: Array<TestWords, 1, MMAPABLE> = Array::new();
 #[btf_map]
 static RING: RingBuf<EvictedSlot, { RING_BYTES_DEFAULT as usize }> = RingBuf::new();
 
+/// In a section, and so in a map, of its own, where the loader reads it.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".rodata.abi")]
 static ABI: Global<u32> = Global::new(ABI_VERSION);
 
 /// The words of a `HashSecret`, drawn by the loader.
@@ -70,8 +75,19 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 #[inline(always)]
 pub(crate) fn opaque(value: u64) -> u64 {
     let mut value = value;
-    // SAFETY: no instruction is emitted.
-    unsafe { asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    // SAFETY: the value is moved onto itself. An assembly without an instruction would give two
+    // entries of line information to one instruction, which the verifier refuses.
+    unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// The same value, of which the verifier knows nothing more, nor where it came from. `salt` is any
+/// value that the verifier does not know.
+#[inline(always)]
+pub(crate) fn forget(value: u64, salt: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: the value is changed and changed back.
+    unsafe { asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) salt, options(nomem, nostack, pure)) };
     value
 }
 
@@ -113,6 +129,17 @@ fn test_words() -> Option<TestWords> {
     Some(unsafe { read_volatile(words) })
 }
 
+/// A random IPv4 source address below a mask, in network order; for benches.
+#[inline(always)]
+pub(crate) fn random_source() -> u32 {
+    let Some(words) = TEST.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the lookup gave a valid element; a bench runs on one CPU.
+    let (state, mask) = unsafe { (&mut (*words).random_state, (*words).random_mask) };
+    // The multiplier of Knuth's MMIX generator; its upper half is random enough.
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (0x0a00_0000 | ((*state >> 32) & mask) as u32).to_be()
+}
+
 #[inline(always)]
 pub(crate) fn hash_secret() -> HashSecret {
     let [a, b, c, d, e, finish] = &HASH_SECRET;
@@ -135,9 +162,9 @@ impl Tunables {
     }
 
     #[inline(always)]
-    pub(crate) fn idle_timeout_ns(&self) -> u64 {
+    pub(crate) fn slot_silence_ns(&self) -> u64 {
         // SAFETY: as in `swept_before_ns`.
-        unsafe { read_volatile(&raw const (*self.0).idle_timeout_ns) }
+        unsafe { read_volatile(&raw const (*self.0).slot_silence_ns) }
     }
 
     #[inline(always)]
@@ -169,6 +196,13 @@ pub(crate) fn counter_row(cpu: u32) -> Option<Row> {
 }
 
 impl Row {
+    #[inline(always)]
+    pub(crate) fn value(&self, index: usize) -> u64 {
+        // SAFETY: the lookup gave a valid row, and only this CPU writes it.
+        let values = unsafe { &(*self.0).values };
+        values.get(index).copied().unwrap_or(0)
+    }
+
     #[inline(always)]
     pub(crate) fn add(&self, index: usize, by: u64) {
         // SAFETY: the lookup gave a valid row, and only this CPU writes it.
@@ -203,27 +237,43 @@ impl Set {
         unsafe { &*(&raw const (*self.0).slots).cast::<FlowSlot>().add(way & (WAYS - 1)) }
     }
 
-    /// Changes a slot while its sequence is odd.
+    /// Counts a packet in the slot of a way.
     #[inline(always)]
-    pub(crate) fn change(&mut self, way: usize, change: impl FnOnce(&mut FlowSlot)) {
-        let way = way & (WAYS - 1);
+    pub(crate) fn update(&mut self, way: usize, meta: &PacketMeta, now_ns: u64) {
+        let (sequence, slot) = self.way(way);
         // SAFETY: the lookup gave a valid set; only this CPU writes it, and user space reads slots
         // between equal and even sequences alone.
         unsafe {
-            let sequence = (&raw mut (*self.0).sequences).cast::<u64>().add(way);
             let before = sequence_opens(sequence);
-            change(&mut *(&raw mut (*self.0).slots).cast::<FlowSlot>().add(way));
+            (*slot).update(meta, now_ns);
             sequence_closes(sequence, before);
         }
     }
 
-    /// Puts a new slot and its tag into a way.
+    /// Begins a new slot in a way.
     #[inline(always)]
-    pub(crate) fn replace(&mut self, way: usize, tag: u32, slot: impl FnOnce() -> FlowSlot) {
+    pub(crate) fn begin(&mut self, way: usize, tag: u32, meta: &PacketMeta, now_ns: u64, continuity: Continuity) {
+        let (sequence, slot) = self.way(way);
+        // SAFETY: as in `update`.
+        unsafe {
+            let before = sequence_opens(sequence);
+            *(&raw mut (*self.0).tags).cast::<u32>().add(way & (WAYS - 1)) = tag;
+            zero_words(slot.cast(), size_of::<FlowSlot>() / size_of::<u64>());
+            (*slot).begin_zeroed(meta, now_ns, continuity);
+            sequence_closes(sequence, before);
+        }
+    }
+
+    #[inline(always)]
+    fn way(&self, way: usize) -> (*mut u64, *mut FlowSlot) {
         let way = way & (WAYS - 1);
-        // SAFETY: as in `change`.
-        unsafe { *(&raw mut (*self.0).tags).cast::<u32>().add(way) = tag };
-        self.change(way, |old| *old = slot());
+        // SAFETY: the lookup gave a valid set, and `way` is one of its ways.
+        unsafe {
+            (
+                (&raw mut (*self.0).sequences).cast::<u64>().add(way),
+                (&raw mut (*self.0).slots).cast::<FlowSlot>().add(way),
+            )
+        }
     }
 }
 
@@ -279,10 +329,32 @@ pub(crate) fn send_slot(cpu: u32, slot: &FlowSlot) -> bool {
     unsafe {
         (&raw mut (*record).kind).write(KIND_SLOT);
         (&raw mut (*record).cpu).write(cpu);
-        (&raw mut (*record).slot).write(*slot);
+        copy_words(
+            (&raw const *slot).cast(),
+            (&raw mut (*record).slot).cast(),
+            size_of::<FlowSlot>() / size_of::<u64>(),
+        );
     }
     entry.submit(NO_WAKEUP);
     true
+}
+
+/// Copies words one by one: the compiler would call a byte-wise `memcpy` for more than 128 bytes.
+#[inline(always)]
+unsafe fn copy_words(from: *const u64, to: *mut u64, words: usize) {
+    for at in 0..words {
+        // SAFETY: the caller's ranges hold that many words.
+        unsafe { write_volatile(to.add(at), read_volatile(from.add(at))) };
+    }
+}
+
+/// Zeroes words one by one, for the same reason.
+#[inline(always)]
+unsafe fn zero_words(to: *mut u64, words: usize) {
+    for at in 0..words {
+        // SAFETY: the caller's range holds that many words.
+        unsafe { write_volatile(to.add(at), 0) };
+    }
 }
 
 #[repr(C)]
@@ -299,19 +371,16 @@ pub(crate) enum Sent {
     Unreadable,
 }
 
-/// Sends a sample of at most `N` bytes, which `copy` writes.
+/// Sends a sample of at most `N` bytes, copied from byte `at` of the packet.
 #[inline(always)]
-pub(crate) fn send_sample<const N: usize>(
-    header: impl FnOnce() -> SampleHeader,
-    copy: impl FnOnce(&mut [MaybeUninit<u8>; N]) -> bool,
-) -> Sent {
+pub(crate) fn send_sample<P: Packet, const N: usize>(packet: &P, at: u32, header: SampleHeader) -> Sent {
     let Some(mut entry) = RING.reserve_untyped::<SampleRecord<N>>(0) else { return Sent::RingFull };
     let record: *mut SampleRecord<N> = entry.as_mut_ptr();
     // SAFETY: the reservation has the size and alignment of the record, and the payload may hold
     // any bytes: the reader looks at the captured ones alone.
     let copied = unsafe {
-        (&raw mut (*record).header).write(header());
-        copy(&mut (*record).payload)
+        (&raw mut (*record).header).write(header);
+        packet.copy(at, header.captured, &mut (*record).payload)
     };
     if !copied {
         entry.discard(NO_WAKEUP);

@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use ids_common::{
     counter::Skip,
+    limits::OFFSET_MAX,
     parse::{Link, PacketMeta, PacketRead, parse},
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -20,6 +21,11 @@ use crate::maps;
 
 /// A packet that a program was called with.
 pub(crate) trait Packet {
+    type Context<'a>;
+
+    /// `salt` is any value that the verifier does not know.
+    fn new(context: Self::Context<'_>, salt: u64) -> Self;
+
     fn parse(&self) -> Result<PacketMeta, Skip>;
 
     /// Interface that the packet came in on, or goes out of.
@@ -62,12 +68,19 @@ impl Linear {
 pub(crate) struct XdpPacket {
     ctx: *mut xdp_md,
     linear: Linear,
+    salt: u64,
 }
 
 impl XdpPacket {
+    /// Overwrites the IPv4 source address of a plain Ethernet frame, for benches.
     #[inline(always)]
-    pub(crate) fn new(ctx: &XdpContext) -> Self {
-        Self { ctx: ctx.ctx, linear: Linear { data: ctx.data(), data_end: ctx.data_end() } }
+    pub(crate) fn randomise_source(context: &XdpContext) {
+        const SOURCE_AT: usize = 14 + 12;
+        let start = context.data() + SOURCE_AT;
+        if start + size_of::<u32>() <= context.data_end() {
+            // SAFETY: the four bytes lie inside the packet, as checked above.
+            unsafe { *(start as *mut u32) = maps::random_source() };
+        }
     }
 }
 
@@ -75,6 +88,11 @@ impl PacketRead for XdpPacket {
     #[inline(always)]
     fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
         self.linear.read(at)
+    }
+
+    #[inline(always)]
+    fn offset(&self, at: usize) -> usize {
+        maps::forget(at as u64, self.salt) as usize & OFFSET_MAX
     }
 
     #[inline(always)]
@@ -92,6 +110,13 @@ impl PacketRead for XdpPacket {
 }
 
 impl Packet for XdpPacket {
+    type Context<'a> = &'a XdpContext;
+
+    #[inline(always)]
+    fn new(context: &XdpContext, salt: u64) -> Self {
+        Self { ctx: context.ctx, linear: Linear { data: context.data(), data_end: context.data_end() }, salt }
+    }
+
     #[inline(always)]
     fn parse(&self) -> Result<PacketMeta, Skip> {
         parse(self, Link::Ethernet)
@@ -123,18 +148,10 @@ pub(crate) struct SkbPacket {
     skb: *mut __sk_buff,
     linear: Linear,
     len: u32,
+    salt: u64,
 }
 
 impl SkbPacket {
-    #[inline(always)]
-    pub(crate) fn new(ctx: &TcContext) -> Self {
-        Self {
-            skb: ctx.as_ptr().cast(),
-            linear: Linear { data: ctx.data(), data_end: ctx.data_end() },
-            len: ctx.len(),
-        }
-    }
-
     #[inline(always)]
     fn wire_len(&self) -> usize {
         maps::test_wire_len().unwrap_or(self.len) as usize
@@ -168,6 +185,11 @@ impl PacketRead for SkbLinear<'_> {
     #[inline(always)]
     fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
         self.0.linear.read(at)
+    }
+
+    #[inline(always)]
+    fn offset(&self, at: usize) -> usize {
+        maps::forget(at as u64, self.0.salt) as usize & OFFSET_MAX
     }
 
     #[inline(always)]
@@ -210,6 +232,11 @@ impl PacketRead for SkbWhole<'_> {
     }
 
     #[inline(always)]
+    fn offset(&self, at: usize) -> usize {
+        maps::forget(at as u64, self.0.salt) as usize & OFFSET_MAX
+    }
+
+    #[inline(always)]
     fn readable_len(&self) -> usize {
         self.0.len as usize
     }
@@ -231,6 +258,18 @@ impl PacketRead for SkbWhole<'_> {
 }
 
 impl Packet for SkbPacket {
+    type Context<'a> = &'a TcContext;
+
+    #[inline(always)]
+    fn new(context: &TcContext, salt: u64) -> Self {
+        Self {
+            skb: context.as_ptr().cast(),
+            linear: Linear { data: context.data(), data_end: context.data_end() },
+            len: context.len(),
+            salt,
+        }
+    }
+
     /// Headers are nearly always linear, whatever holds the payload; where they are not, the
     /// linear reader runs out and the packet is parsed again through helpers.
     #[inline(always)]

@@ -54,7 +54,7 @@ pub(crate) fn sample<P: Packet>(
 #[inline(always)]
 fn sample_class<P: Packet, const N: usize>(packet: &P, meta: &PacketMeta, counted: &Counted, captured: u32) -> Sent {
     let captured = captured.min(N as u32);
-    let header = || SampleHeader {
+    let header = SampleHeader {
         kind: KIND_SAMPLE,
         captured,
         key: meta.key,
@@ -63,5 +63,5 @@ fn sample_class<P: Packet, const N: usize>(packet: &P, meta: &PacketMeta, counte
         payload_len: meta.payload_len,
         index: counted.payload_packets,
     };
-    send_sample::<N>(header, |payload| packet.copy(meta.payload_at, captured, payload))
+    send_sample::<P, N>(packet, meta.payload_at, header)
 }

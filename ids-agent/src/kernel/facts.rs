@@ -1,0 +1,239 @@
+//! What the machine offers, for `doctor`: kernel, BTF, capabilities, drivers. Changes nothing.
+
+use std::{fs, path::Path};
+
+use aya::{
+    maps::MapType,
+    programs::ProgramType,
+    sys::{is_map_supported, is_program_supported},
+    util::KernelVersion,
+};
+use caps::{CapSet, Capability};
+
+use super::{KERNEL_MIN, interface};
+
+/// A capability that the agent needs, and whether it is effective.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldCapability {
+    pub name: &'static str,
+    pub purpose: &'static str,
+    pub held: bool,
+}
+
+/// An ability of the kernel that the agent uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ability {
+    pub name: &'static str,
+    /// `None` where this process may not ask.
+    pub present: Option<bool>,
+    /// What is lost without it.
+    pub without: &'static str,
+}
+
+/// One interface, as far as attaching goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceFacts {
+    pub name: String,
+    pub ifindex: u32,
+    /// The driver of hardware, or the kind of a virtual interface.
+    pub driver: Option<String>,
+    pub mtu: Option<u32>,
+    pub xdp_programs: Vec<u32>,
+    /// Whether the driver is known to run XDP natively; `None` where it is not known.
+    pub native_xdp: Option<bool>,
+}
+
+/// The running kernel's release.
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// The first kernel with tcx links.
+pub(super) const KERNEL_WITH_TCX: (u8, u8) = (6, 6);
+
+/// A kernel whose version cannot be read is taken for a new one: it will speak for itself.
+pub(super) fn kernel_is_at_least((major, minor): (u8, u8)) -> bool {
+    KernelVersion::current().map_or(true, |current| current >= KernelVersion::new(major, minor, 0))
+}
+
+/// Whether the kernel is new enough.
+pub fn kernel_is_supported() -> bool {
+    kernel_is_at_least(KERNEL_MIN)
+}
+
+/// Whether the kernel carries its own type information. The programs do not need it.
+pub fn kernel_has_btf() -> bool {
+    Path::new("/sys/kernel/btf/vmlinux").exists()
+}
+
+/// Whether programs are compiled to machine code; interpreted ones are many times slower.
+pub fn jit_is_on() -> Option<bool> {
+    let value = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable").ok()?;
+    Some(value.trim() != "0")
+}
+
+/// The capabilities that loading and attaching need. CAP_SYS_ADMIN stands for CAP_BPF and
+/// CAP_PERFMON, as in the kernel.
+pub fn capabilities() -> Vec<HeldCapability> {
+    let held = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    let admin = held(Capability::CAP_SYS_ADMIN);
+    vec![
+        HeldCapability { name: "CAP_BPF", purpose: "load programs and maps", held: admin || held(Capability::CAP_BPF) },
+        HeldCapability {
+            name: "CAP_PERFMON",
+            purpose: "programs that compute with packet pointers",
+            held: admin || held(Capability::CAP_PERFMON),
+        },
+        HeldCapability {
+            name: "CAP_NET_ADMIN",
+            purpose: "attach to interfaces",
+            held: held(Capability::CAP_NET_ADMIN),
+        },
+    ]
+}
+
+/// What of the kernel the agent uses. Asking takes the capabilities above.
+pub fn abilities() -> Vec<Ability> {
+    let program = |kind| is_program_supported(kind).ok();
+    let map = |kind| is_map_supported(kind).ok();
+    vec![
+        Ability { name: "XDP programs", present: program(ProgramType::Xdp), without: "only --mode tc works" },
+        Ability {
+            name: "tc programs",
+            present: program(ProgramType::SchedClassifier),
+            without: "packets that leave an interface are not seen",
+        },
+        Ability { name: "array maps", present: map(MapType::Array), without: "nothing works" },
+        Ability { name: "ring buffer", present: map(MapType::RingBuf), without: "nothing works" },
+        Ability {
+            name: "tcx links",
+            present: Some(kernel_is_at_least(KERNEL_WITH_TCX)),
+            without: "a killed agent leaves its tc filter behind until the next start",
+        },
+        Ability {
+            name: "membarrier",
+            present: Some(super::probe_grace() != super::Grace::Unavailable),
+            without: "every slot that makes room goes through the ring",
+        },
+    ]
+}
+
+/// Facts of an interface in the calling thread's namespace; `None` where there is none.
+pub fn interface(name: &str) -> std::io::Result<Option<InterfaceFacts>> {
+    let Some(link) = interface::query(name)? else { return Ok(None) };
+    let driver = link.kind.clone().or_else(|| hardware_driver(name, link.ifindex));
+    let native_xdp = driver.as_deref().and_then(native_xdp);
+    Ok(Some(InterfaceFacts {
+        name: name.to_string(),
+        ifindex: link.ifindex,
+        driver,
+        mtu: link.mtu,
+        xdp_programs: link.xdp_programs,
+        native_xdp,
+    }))
+}
+
+/// Names of the interfaces in the calling thread's namespace, loopback left out.
+pub fn interfaces() -> Vec<String> {
+    let table = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let names = table.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_string());
+    names.filter(|name| name != "lo").collect()
+}
+
+/// The driver by /sys, where /sys shows this namespace.
+fn hardware_driver(name: &str, ifindex: u32) -> Option<String> {
+    let directory = Path::new("/sys/class/net").join(name);
+    let shown: u32 = fs::read_to_string(directory.join("ifindex")).ok()?.trim().parse().ok()?;
+    if shown != ifindex {
+        return None;
+    }
+    let driver = fs::read_link(directory.join("device/driver")).ok()?;
+    Some(driver.file_name()?.to_string_lossy().into_owned())
+}
+
+/// What mainline drivers are known to do (their `ndo_bpf`, Linux 6.1 to 6.18).
+fn native_xdp(driver: &str) -> Option<bool> {
+    const WITH: [&str; 34] = [
+        "atlantic",
+        "bnxt_en",
+        "bonding",
+        "bond",
+        "cpsw",
+        "dpaa_eth",
+        "dpaa2-eth",
+        "ena",
+        "enetc",
+        "fec",
+        "gve",
+        "hv_netvsc",
+        "i40e",
+        "iavf",
+        "ice",
+        "igb",
+        "igc",
+        "ixgbe",
+        "ixgbevf",
+        "mana",
+        "mlx4_en",
+        "mlx5_core",
+        "mtk_soc_eth",
+        "mvneta",
+        "mvpp2",
+        "netsec",
+        "nfp",
+        "octeontx2",
+        "qede",
+        "sfc",
+        "stmmac",
+        "tun",
+        "veth",
+        "virtio_net",
+    ];
+    const WITHOUT: [&str; 20] = [
+        "asix",
+        "ax88179_178a",
+        "bcmgenet",
+        "bridge",
+        "brcmfmac",
+        "cdc_ether",
+        "dummy",
+        "e1000",
+        "e1000e",
+        "ipvlan",
+        "lan78xx",
+        "macb",
+        "macvlan",
+        "r8152",
+        "r8169",
+        "smsc95xx",
+        "tg3",
+        "vlan",
+        "vxlan",
+        "wireguard",
+    ];
+    if WITH.contains(&driver) {
+        return Some(true);
+    }
+    WITHOUT.contains(&driver).then_some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_an_interface_and_nonsense_is_none() {
+        let lo = interface("lo").ok().flatten();
+        assert_eq!(lo.map(|facts| facts.name), Some("lo".to_string()));
+        assert!(matches!(interface("no-such-if0"), Ok(None)));
+    }
+
+    #[test]
+    fn drivers_of_raspberry_pis_are_known_to_lack_native_xdp() {
+        for driver in ["bcmgenet", "macb", "lan78xx", "r8152"] {
+            assert_eq!(native_xdp(driver), Some(false));
+        }
+        assert_eq!(native_xdp("veth"), Some(true));
+        assert_eq!(native_xdp("something_new"), None);
+    }
+}

@@ -1,0 +1,182 @@
+//! Runs frames through the real kernel programs without an interface (BPF_PROG_TEST_RUN), at times
+//! that the caller gives: for `selftest`, tests and benches.
+
+use std::{mem::offset_of, sync::atomic::Ordering, time::Duration};
+
+use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp};
+use ids_common::abi::TestWords;
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+
+use super::{Kernel, KernelError, ProgramClock, WORD, attach, load_program};
+use crate::{
+    config::{CaptureSettings, FlowSettings, SampleSettings},
+    source::{Batch, SlotState},
+};
+
+/// Frames shorter than an Ethernet header are refused by the kernel before any program runs.
+pub const FRAME_BYTES_MIN: usize = 14;
+
+/// A program of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Xdp,
+    TcIngress,
+    TcEgress,
+    /// An XDP program that does nothing: what a run costs by itself.
+    Empty,
+    /// `Xdp` behind a step that gives every run a random source address.
+    Random,
+}
+
+impl Entry {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Xdp => attach::XDP_PROGRAM,
+            Self::TcIngress => attach::TC_INGRESS_PROGRAM,
+            Self::TcEgress => attach::TC_EGRESS_PROGRAM,
+            Self::Empty => "bench_empty",
+            Self::Random => "bench_random",
+        }
+    }
+}
+
+/// What the kernel says about a loaded program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramSize {
+    /// Instructions that the verifier walked.
+    pub verified_instructions: u32,
+    pub jited_bytes: u32,
+}
+
+/// The programs with their maps, pinned to the CPU of the thread that made them.
+///
+/// The batches are those of a live source whose packets came at the given times.
+#[derive(Debug)]
+pub struct TestRun {
+    kernel: Kernel,
+    tick_ns: u64,
+    tick_end_ns: Option<u64>,
+}
+
+impl TestRun {
+    /// Loads the programs with a clock that `feed` sets. The calling thread stays on its CPU from
+    /// here on, so that all packets meet in one part of the table.
+    pub fn new(capture: &CaptureSettings, flow: &FlowSettings, sample: &SampleSettings) -> Result<Self, KernelError> {
+        Self::load(capture, flow, sample, ProgramClock::Test)
+    }
+
+    /// The same with the clock of live traffic, for benches.
+    pub fn with_live_clock(
+        capture: &CaptureSettings,
+        flow: &FlowSettings,
+        sample: &SampleSettings,
+    ) -> Result<Self, KernelError> {
+        Self::load(capture, flow, sample, ProgramClock::Boottime)
+    }
+
+    fn load(
+        capture: &CaptureSettings,
+        flow: &FlowSettings,
+        sample: &SampleSettings,
+        clock: ProgramClock,
+    ) -> Result<Self, KernelError> {
+        stay_on_cpu()?;
+        let mut kernel = Kernel::load_with(capture, flow, sample, clock)?;
+        for entry in [Entry::Empty, Entry::Random] {
+            load_program::<Xdp>(&mut kernel.ebpf, entry.program(), Xdp::load)?;
+        }
+        Ok(Self { kernel, tick_ns: flow.tick_ns(), tick_end_ns: None })
+    }
+
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Runs one frame, seen at `now_ns`, of which the wire had `wire_len` bytes. Ticks that ended before it
+    /// are handed to `tick` first, as a live source would give them.
+    pub fn feed(
+        &mut self,
+        entry: Entry,
+        now_ns: u64,
+        frame: &[u8],
+        wire_len: usize,
+        mut tick: impl FnMut(&Batch),
+        batch: &mut Batch,
+    ) -> Result<(), KernelError> {
+        let mut end = *self.tick_end_ns.get_or_insert(now_ns - now_ns % self.tick_ns + self.tick_ns);
+        while now_ns >= end {
+            self.sweep(end, SlotState::Open, batch);
+            tick(batch);
+            end += self.tick_ns;
+            self.tick_end_ns = Some(end);
+        }
+        self.set(offset_of!(TestWords, now_ns), now_ns);
+        self.set(offset_of!(TestWords, wire_len), if wire_len > frame.len() { wire_len as u64 } else { 0 });
+        self.run(entry, frame, 1)?;
+        Ok(())
+    }
+
+    /// The batch of the last tick: every slot in it is closed.
+    pub fn finish(&mut self, batch: &mut Batch) {
+        let end = self.tick_end_ns.unwrap_or(self.tick_ns);
+        self.sweep(end, SlotState::Closed, batch);
+    }
+
+    /// Reads everything that changed, as the sweep of a tick that ends at `now_ns`.
+    pub fn sweep(&mut self, now_ns: u64, state: SlotState, batch: &mut Batch) {
+        batch.clear();
+        self.kernel.sweep(now_ns, state, batch);
+    }
+
+    /// Runs one frame `repeat` times at the time set last; gives the mean duration of a run.
+    pub fn run(&self, entry: Entry, frame: &[u8], repeat: u32) -> Result<Duration, KernelError> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        let ran = match entry {
+            Entry::TcIngress | Entry::TcEgress => self.classifier(entry)?.test_run(options),
+            Entry::Xdp | Entry::Empty | Entry::Random => self.xdp(entry)?.test_run(options),
+        };
+        let TestRunResult { duration, .. } = ran.map_err(|cause| KernelError::TestRun { cause: Box::new(cause) })?;
+        Ok(duration)
+    }
+
+    /// Bits of the source address that `Entry::Random` draws anew in every run.
+    pub fn set_random_mask(&self, mask: u32) {
+        self.set(offset_of!(TestWords, random_mask), u64::from(mask));
+        self.set(offset_of!(TestWords, random_state), 0x9e37_79b9_7f4a_7c15);
+    }
+
+    pub fn size(&self, entry: Entry) -> Result<ProgramSize, KernelError> {
+        let failed = |cause: ProgramError| KernelError::TestRun { cause: Box::new(cause) };
+        let info = match entry {
+            Entry::TcIngress | Entry::TcEgress => self.classifier(entry)?.info(),
+            Entry::Xdp | Entry::Empty | Entry::Random => self.xdp(entry)?.info(),
+        }
+        .map_err(failed)?;
+        Ok(ProgramSize {
+            verified_instructions: info.verified_instruction_count().unwrap_or(0),
+            jited_bytes: info.size_jitted(),
+        })
+    }
+
+    fn xdp(&self, entry: Entry) -> Result<&Xdp, KernelError> {
+        let program = self.kernel.ebpf.program(entry.program()).and_then(|program| program.try_into().ok());
+        program.ok_or(KernelError::Missing { name: entry.program() })
+    }
+
+    fn classifier(&self, entry: Entry) -> Result<&SchedClassifier, KernelError> {
+        let program = self.kernel.ebpf.program(entry.program()).and_then(|program| program.try_into().ok());
+        program.ok_or(KernelError::Missing { name: entry.program() })
+    }
+
+    fn set(&self, at: usize, value: u64) {
+        if let Some(word) = self.kernel.test.writable_words().and_then(|words| words.get(at / WORD)) {
+            word.store(value, Ordering::Release);
+        }
+    }
+}
+
+fn stay_on_cpu() -> Result<(), KernelError> {
+    let mut here = CpuSet::new();
+    here.set(sched_getcpu());
+    sched_setaffinity(None, &here).map_err(|cause| KernelError::Affinity { cause: cause.into() })
+}

@@ -1,0 +1,96 @@
+//! Measures the kernel program by BPF_PROG_TEST_RUN against an empty XDP program, in interleaved
+//! rounds, and prints medians as JSON. Needs root; sends no packet.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a bench stops at the first thing that fails")]
+
+use std::time::Duration;
+
+use ids_agent::{
+    config::{CaptureSettings, FlowSettings, SampleSettings},
+    kernel::test_run::{Entry, TestRun},
+    source::{Batch, SlotState},
+};
+use ids_tests::frame;
+use serde_json::json;
+
+const ROUNDS: usize = 9;
+const REPEAT: u32 = 1_000_000;
+
+/// A way to call a program.
+struct Case {
+    name: &'static str,
+    entry: Entry,
+    /// Flows that the runs choose from, a power of two.
+    flows: u32,
+}
+
+const CASES: [Case; 8] = [
+    Case { name: "empty", entry: Entry::Empty, flows: 1 },
+    Case { name: "hot", entry: Entry::Xdp, flows: 1 },
+    Case { name: "tc_hot", entry: Entry::TcIngress, flows: 1 },
+    Case { name: "flows_4096", entry: Entry::Random, flows: 4_096 },
+    Case { name: "flows_16384", entry: Entry::Random, flows: 16_384 },
+    Case { name: "flows_65536", entry: Entry::Random, flows: 65_536 },
+    Case { name: "new_flows_swept", entry: Entry::Random, flows: 1 << 24 },
+    Case { name: "new_flows_ring_full", entry: Entry::Random, flows: 1 << 24 },
+];
+
+fn main() {
+    let repeat = std::env::args().nth(1).map_or(REPEAT, |arg| arg.parse().expect("repeats: a number"));
+    let frame = frame::ethernet(
+        0x0800,
+        &frame::Ipv4::between([10, 0, 0, 1], [10, 0, 0, 2], 6)
+            .wrap(&frame::Tcp::ports(40_000, 443, 0x10).wrap(&[0; 64])),
+    );
+    let capture = CaptureSettings { sets_per_cpu: 32_768, ..CaptureSettings::default() };
+    // Sampling is off: three packets a flow have no part in the steady state.
+    let sample = SampleSettings { packets: 0, bytes: 0 };
+    let runs: Vec<TestRun> = CASES
+        .iter()
+        .map(|case| {
+            // The table of the last two is small, so that every new flow pushes another one out.
+            let small = case.flows > 65_536;
+            let capture = CaptureSettings { sets_per_cpu: if small { 1_024 } else { 32_768 }, ..capture.clone() };
+            let run = TestRun::with_live_clock(&capture, &FlowSettings::default(), &sample).expect("loading");
+            run.set_random_mask(case.flows - 1);
+            // Warms the table: later runs meet every flow again.
+            run.run(case.entry, &frame, case.flows.min(65_536) * 16).expect("warming");
+            run
+        })
+        .collect();
+    let mut batch = Batch::default();
+    let mut samples = vec![Vec::new(); CASES.len()];
+    let mut runs = runs;
+    for _ in 0..ROUNDS {
+        for ((case, run), samples) in CASES.iter().zip(&mut runs).zip(&mut samples) {
+            if case.name == "new_flows_swept" {
+                run.sweep(u64::MAX, SlotState::Open, &mut batch);
+            }
+            samples.push(run.run(case.entry, &frame, repeat).expect("running"));
+        }
+    }
+    let medians: Vec<f64> = samples.iter_mut().map(|samples| median(samples)).collect();
+    let empty = medians.first().copied().unwrap();
+    let cases: serde_json::Map<_, _> = CASES
+        .iter()
+        .zip(&medians)
+        .map(|(case, ns)| (case.name.to_string(), json!({ "ns": ns, "ratio": ns / empty })))
+        .collect();
+    let size = |entry| {
+        let size = runs.first().unwrap().size(entry).expect("program information");
+        json!({ "verified_instructions": size.verified_instructions, "jited_bytes": size.jited_bytes })
+    };
+    let report = json!({
+        "unit": "ns a packet, gross, median",
+        "rounds": ROUNDS,
+        "repeat": repeat,
+        "cases": cases,
+        "programs": { "xdp": size(Entry::Xdp), "tc_ingress": size(Entry::TcIngress), "tc_egress": size(Entry::TcEgress) },
+        "bars": { "hot_ratio_max": 4.0, "flows_65536_ratio_max": 9.0, "verified_instructions_max": 50_000 },
+    });
+    println!("{report:#}");
+}
+
+fn median(samples: &mut [Duration]) -> f64 {
+    samples.sort_unstable();
+    samples[samples.len() / 2].as_nanos() as f64
+}
