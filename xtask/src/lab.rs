@@ -26,6 +26,7 @@ use crate::{metrics::Metrics, netns, process::Interrupt};
 /// Benign traffic alone at first: nothing may be raised before something happened.
 const QUIET: Duration = Duration::from_secs(12);
 const TICK: Duration = Duration::from_millis(100);
+const SETTLE: Duration = Duration::from_secs(2);
 /// More than this share of failed requests means that the lab, or the agent, holds up traffic.
 const FAILED_SHARE_MAX: f64 = 0.02;
 
@@ -35,7 +36,7 @@ const INTERRUPTED: u8 = 130;
 pub(crate) struct Options {
     /// How long the traffic runs.
     pub(crate) seconds: u64,
-    /// Leaves the lab standing after the verdict, until Ctrl-C.
+    /// Goes on until Ctrl-C, and gives the verdict then.
     pub(crate) keep: bool,
     /// The verdict as JSON on standard output; the rest goes to standard error.
     pub(crate) json: bool,
@@ -91,8 +92,20 @@ fn observe(
     let mut first_alert: Option<Duration> = None;
     let mut alerts: Vec<Alert> = Vec::new();
 
-    while started.elapsed() < Duration::from_secs(options.seconds) {
-        interrupt.check()?;
+    let until = started + Duration::from_secs(options.seconds);
+    let mut kept = false;
+    loop {
+        let over = Instant::now() >= until;
+        if over && (!options.keep || interrupt.asked()) {
+            break;
+        }
+        if over && !kept {
+            kept = true;
+            say.kept(network);
+        }
+        if !over {
+            interrupt.check()?;
+        }
         agent.check()?;
         client.tick(network, Instant::now())?;
         if scan_started.is_none() && started.elapsed() >= QUIET {
@@ -111,9 +124,11 @@ fn observe(
         }
         thread::sleep(TICK);
     }
+    let (requests, failed) = client.stop();
+    // The agent reads the kernel's counters once a tick; without traffic they stand still.
+    thread::sleep(SETTLE);
     let metrics = agent::metrics(network)?;
     fs::write(options.results.join("metrics.prom"), &metrics.text).context("the metrics cannot be written")?;
-    let kept = if options.keep { Some(hold(network, &mut agent, interrupt, say)) } else { None };
     let stopped = agent.stop()?;
     read_alerts(&mut follow, &mut alerts, started, say)?;
 
@@ -123,14 +138,13 @@ fn observe(
         attacker_alerts: count(&alerts, |alert| alert.is_from(ATTACKER)),
         client_alerts: count(&alerts, |alert| alert.is_from(CLIENT)),
         other_alerts: count(&alerts, |alert| !alert.is_from(CLIENT) && !alert.is_from(ATTACKER)),
-        requests: client.requests,
-        failed: client.failed,
+        requests,
+        failed,
         conservation: Conservation::read(&metrics),
         mode_native: metrics.sum("ids_attached", &[("mode", "native")]).is_some_and(|value| value >= 1.0),
         first_alert,
         stopped,
     };
-    kept.transpose()?;
     verdict.show(options, &metrics, say);
     Ok(if verdict.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -144,25 +158,11 @@ fn read_alerts(follow: &mut Follow, alerts: &mut Vec<Alert>, started: Instant, s
     Ok(())
 }
 
-/// Waits for Ctrl-C with everything standing.
-fn hold(network: &Network, agent: &mut Agent, interrupt: &Interrupt, say: &Say) -> Result<()> {
-    say.line(&format!(
-        "lab: kept until Ctrl-C; look around with `nsenter --net=/run/netns/{} curl -s {}/metrics`",
-        network.name(network::Space::Gateway),
-        agent::METRICS
-    ));
-    while !interrupt.asked() {
-        agent.check()?;
-        thread::sleep(TICK);
-    }
-    Ok(())
-}
-
 fn count(alerts: &[Alert], wanted: impl Fn(&Alert) -> bool) -> usize {
     alerts.iter().filter(|alert| wanted(alert)).count()
 }
 
-/// Seen = in flows + skipped.
+/// Seen = in flows + skipped, where a super-packet counts as its segments.
 struct Conservation {
     seen: f64,
     in_flows: f64,
@@ -172,9 +172,11 @@ struct Conservation {
 impl Conservation {
     fn read(metrics: &Metrics) -> Self {
         Self {
-            seen: metrics.sum("ids_packets_seen_total", &[]).unwrap_or_default(),
-            in_flows: metrics.sum("ids_packets_in_flows_total", &[]).unwrap_or_default(),
-            skipped: metrics.sum("ids_packets_skipped_total", &[]).unwrap_or_default(),
+            seen: metrics.sum("ids_packets_seen_total", &[]).unwrap_or_default()
+                + metrics.sum("ids_segments_unfolded_total", &[]).unwrap_or_default(),
+            in_flows: metrics.sum("ids_flow_packets_total", &[]).unwrap_or_default(),
+            skipped: metrics.sum("ids_packets_skipped_total", &[]).unwrap_or_default()
+                + metrics.sum("ids_table_missing_total", &[]).unwrap_or_default(),
         }
     }
 
@@ -287,6 +289,14 @@ impl Say {
 
     fn alert(&self, started: Instant, alert: &Alert) {
         self.event(started, &format!("ALERT {}", alert.line()));
+    }
+
+    fn kept(&self, network: &Network) {
+        self.line(&format!(
+            "lab: kept until Ctrl-C; look around with `nsenter --net=/run/netns/{} curl -s {}/metrics`",
+            network.name(network::Space::Gateway),
+            agent::METRICS
+        ));
     }
 
     fn drawing(&self, agent: &Agent) {

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// How long the lab's traffic runs.
     #[arg(long, requires = "lab", default_value_t = 45, value_parser = clap::value_parser!(u64).range(30..=600))]
     seconds: u64,
-    /// Leaves the lab standing after its verdict, until Ctrl-C.
+    /// Goes on until Ctrl-C, so that one can look around; the verdict comes then.
     #[arg(long, requires = "lab")]
     keep: bool,
     /// Prints the lab's verdict as JSON.

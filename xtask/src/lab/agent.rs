@@ -163,7 +163,7 @@ impl Alert {
             Some(3) => "low",
             _ => "info",
         };
-        let technique = self.text("/ids/attack/technique");
+        let technique = self.text("/ids/attack/id");
         format!(
             "{severity:<6} {:<12} {} -> {}  {}{}",
             self.class(),

@@ -147,8 +147,8 @@ pub(super) struct Client {
     download: Group,
     next: usize,
     next_at: Instant,
-    pub(super) requests: u32,
-    pub(super) failed: u32,
+    requests: u32,
+    failed: u32,
 }
 
 impl Client {
@@ -186,6 +186,14 @@ impl Client {
         self.requests += 1;
         self.running.push(Group::start("request", &mut silent(request.command(network)))?);
         Ok(())
+    }
+}
+
+impl Client {
+    /// Ends what still runs. Gives the number of requests that came to an end, and of those that failed.
+    pub(super) fn stop(self) -> (u32, u32) {
+        let unfinished = u32::try_from(self.running.len()).unwrap_or_default();
+        (self.requests - unfinished, self.failed)
     }
 }
 
