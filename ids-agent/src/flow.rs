@@ -141,16 +141,8 @@ impl FlowRecord {
         };
         let (src_port, dst_port) = if ports { (Some(key.src_port), Some(key.dst_port)) } else { (None, None) };
         // The only refusals are a missing port and mixed families, and neither can be here.
-        community_id::calculate_community_id(
-            0,
-            self.src_addr(),
-            self.dst_addr(),
-            src_port,
-            dst_port,
-            key.proto,
-            false,
-        )
-        .unwrap_or_default()
+        community_id::calculate_community_id(0, self.src_addr(), self.dst_addr(), src_port, dst_port, key.proto, false)
+            .unwrap_or_default()
     }
 }
 

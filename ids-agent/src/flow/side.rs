@@ -69,9 +69,7 @@ impl Side {
     /// Takes a snapshot of a slot that this side holds; `None` where it holds no such slot.
     pub(super) fn grow(&mut self, update: &SlotUpdate) -> Option<Growth> {
         let piece = self.latest.iter_mut().chain(&mut self.beside).find(|piece| {
-            piece.cpu == update.cpu
-                && piece.origin_ns == update.slot.first_seen_ns
-                && piece.state == SlotState::Open
+            piece.cpu == update.cpu && piece.origin_ns == update.slot.first_seen_ns && piece.state == SlotState::Open
         })?;
         piece.state = update.state;
         let known = piece.slot.packets + piece.before.as_ref().map_or(0, |before| before.packets);
