@@ -187,6 +187,13 @@ mod tests {
     }
 
     #[test]
+    fn a_dependency_that_nothing_uses_is_found() {
+        let manifest = ("ids-common/Cargo.toml", "[dependencies]\nzerocopy = \"1\"\n");
+        finds(&[manifest, ("ids-common/src/lib.rs", "//! Not zerocopy.\n")], "nothing here uses");
+        accepts(&[manifest, ("ids-common/src/lib.rs", "//! A.\nuse zerocopy::FromBytes;\n")]);
+    }
+
+    #[test]
     fn a_link_that_leads_nowhere_is_found() {
         finds(&[("README.md", "[a](docs/none.md)\n")], "leads nowhere");
         accepts(&[

@@ -1,6 +1,10 @@
 //! Rules on what a crate may depend on, read from the manifests.
 
-use super::{Breach, tree::Tree};
+use super::{
+    Breach,
+    source::{code_of, has_word},
+    tree::Tree,
+};
 
 enum May {
     /// These and no others.
@@ -27,6 +31,7 @@ pub(super) fn check(tree: &Tree, breaches: &mut Vec<Breach>) {
         for (table, tests_only) in [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)]
         {
             let Some(dependencies) = manifest.get(table).and_then(toml::Value::as_table) else { continue };
+            check_used(tree, path, dependencies, breaches);
             for name in dependencies.keys() {
                 if name == TESTS && path != "tests/Cargo.toml" {
                     breaches.push(Breach::new(path, 0, format!("nothing depends on {TESTS}")));
@@ -34,6 +39,22 @@ pub(super) fn check(tree: &Tree, breaches: &mut Vec<Breach>) {
                     breaches.push(Breach::new(path, 0, format!("this crate may not depend on {name}")));
                 }
             }
+        }
+    }
+}
+
+/// A dependency that no source names costs every build and serves nobody.
+fn check_used(tree: &Tree, path: &str, dependencies: &toml::Table, breaches: &mut Vec<Breach>) {
+    let folder = path.strip_suffix("Cargo.toml").unwrap_or_default();
+    let sources: Vec<String> =
+        tree.with_ending(".rs").filter(|(file, _)| file.starts_with(folder)).map(|(_, text)| code_of(text)).collect();
+    if sources.is_empty() {
+        return;
+    }
+    for name in dependencies.keys() {
+        let word = name.replace('-', "_");
+        if !sources.iter().any(|code| has_word(code, &word)) {
+            breaches.push(Breach::new(path, 0, format!("nothing here uses {name}: take it out")));
         }
     }
 }
