@@ -12,7 +12,7 @@ mod allow;
 mod read;
 
 pub use allow::{AllowEntry, Expiry, Prefix};
-pub use read::{ConfigError, load, parse_table};
+pub use read::{ConfigError, from_text, load, parse_table};
 
 /// All settings. Missing tables and keys take their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -4,8 +4,11 @@
 
 pub mod archive;
 pub mod capture;
+pub mod cases;
 pub mod frame;
+pub mod fuzz;
 pub mod netns;
 pub mod oracle;
 pub mod probe;
+pub mod scene;
 pub mod shapes;

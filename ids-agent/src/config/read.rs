@@ -27,8 +27,13 @@ pub enum ConfigError {
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    let config: Config = parse_table(&text, path)?;
-    config.check_in(&text, path)?;
+    from_text(&text, path)
+}
+
+/// Reads and checks a configuration's text; `path` names it in errors.
+pub fn from_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    let config: Config = parse_table(text, path)?;
+    config.check_in(text, path)?;
     Ok(config)
 }
 

@@ -1,0 +1,59 @@
+//! What each fuzz target does with its bytes. The fuzzers call these, and a plain test calls them
+//! with every file of the committed corpora.
+
+use std::path::Path;
+
+use ids_agent::config;
+use ids_common::{
+    flow::{Continuity, FlowSlot},
+    parse::{Frame, Link, parse},
+};
+
+use crate::oracle::{self, Seen};
+
+const LINKS: [Link; 5] = [Link::Ethernet, Link::RawIp, Link::LinuxSll, Link::LinuxSll2, Link::Loopback];
+
+/// The bytes of a frame target's input that stand for a frame, with a link and the bytes that a
+/// short capture left out.
+pub fn frame_input(link: Link, left_out: u16, bytes: &[u8]) -> Vec<u8> {
+    let link = LINKS.iter().position(|known| *known == link).unwrap() as u8;
+    [&[link], left_out.to_le_bytes().as_slice(), bytes].concat()
+}
+
+/// Parses a frame: equal to the oracle, its payload inside the frame, and counted like any packet.
+pub fn frame(data: &[u8]) {
+    let [link, low, high, bytes @ ..] = data else { return };
+    let link = LINKS[usize::from(*link) % LINKS.len()];
+    let wire_len = bytes.len() + usize::from(u16::from_le_bytes([*low, *high]));
+    let frame = Frame::new(bytes, wire_len);
+    let parsed = parse(&frame, link);
+    assert_eq!(parsed.map(|meta| Seen::from(&meta)), oracle::read(link, bytes, wire_len));
+
+    let Ok(meta) = parsed else { return };
+    assert!(meta.payload_len <= meta.len && meta.len as usize <= wire_len);
+    let payload = frame.payload(&meta, 64);
+    assert!(payload.len() <= 64.min(meta.payload_len as usize));
+    assert_eq!(meta.key.reversed().reversed(), meta.key);
+    let mut uncut = FlowSlot::begin(&meta, 1, Continuity::Continues);
+    let mut merged = uncut;
+    uncut.update(&meta, 5_000_000_000);
+    merged.merge(&FlowSlot::begin(&meta, 5_000_000_000, Continuity::Continues));
+    assert_eq!(uncut, merged);
+    assert_eq!((uncut.packets, uncut.bytes), (2, 2 * u64::from(meta.len)));
+}
+
+/// Reads a configuration: settings that hold what they promise, or one line that says why not.
+pub fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match config::from_text(text, Path::new("fuzzed.toml")) {
+        Ok(read) => {
+            // What the agent prints of its settings must be what it would read.
+            let printed = toml::to_string(&read).unwrap();
+            assert_eq!(config::from_text(&printed, Path::new("printed.toml")).unwrap(), read);
+        }
+        Err(error) => {
+            let line = error.to_string();
+            assert!(!line.is_empty() && !line.contains('\n'), "{line:?}");
+        }
+    }
+}
