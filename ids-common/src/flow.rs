@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, transmut
 
 use crate::{
     limits::{FIRST_PACKETS, IDLE_GAP_NS},
-    parse::PacketMeta,
+    parse::{PacketMeta, Segments},
     wire,
 };
 
@@ -329,18 +329,14 @@ impl FlowSlot {
     #[cold]
     #[inline(never)]
     fn count_segments(&mut self, meta: &PacketMeta, gap_ticks: u32) {
-        let headers = meta.len.saturating_sub(meta.payload_len);
-        let before_last = u32::from(meta.segments) - 1;
-        let full = headers.saturating_add(u32::from(meta.segment_payload));
-        let last_payload = meta.payload_len.saturating_sub(before_last * u32::from(meta.segment_payload));
-        let last = headers.saturating_add(last_payload);
+        let Segments { full_count: before_last, full_len: full, last_len: last } = meta.unfold();
         // No frame comes near the bound, which keeps the products below 2^63: the BPF target has no
         // 128-bit product to saturate from.
         let square = |len: u32| u64::from(len.min(1 << 23)) * u64::from(len.min(1 << 23));
         let times = u64::from(before_last);
 
         self.packets = self.packets.saturating_add(times + 1);
-        self.bytes = self.bytes.saturating_add(times * u64::from(full) + u64::from(last));
+        self.bytes = self.bytes.saturating_add(meta.bytes());
         self.len_sumsq = self.len_sumsq.saturating_add(times * square(full) + square(last));
         self.payload_bytes = self.payload_bytes.saturating_add(u64::from(meta.payload_len));
         self.payload_packets = self.payload_packets.saturating_add(u32::from(meta.segments));
@@ -445,6 +441,7 @@ fn clamp_u16(value: u32) -> u16 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test stops at the first thing that fails")]
 mod tests {
     use proptest::prelude::*;
 
@@ -507,6 +504,39 @@ mod tests {
                 right.merge(&tail);
                 prop_assert_eq!(left, right);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_super_packet_counts_as_the_packets_it_stands_for(
+            before in traffic(), segments in 2u16..80, mss in 1u16..1_461, last in 1u32..1_461,
+            headers in 40u32..101, flags in any::<u8>(), gap in 0u64..3_000_000_000,
+        ) {
+            let last = last.min(u32::from(mss));
+            let payload_len = (u32::from(segments) - 1) * u32::from(mss) + last;
+            let whole = PacketMeta {
+                len: headers + payload_len,
+                payload_len,
+                segments,
+                segment_payload: mss,
+                tcp_flags: flags,
+                ttl: 9,
+                ..PacketMeta::default()
+            };
+            let mut folded = one_slot(&before).unwrap();
+            let mut unfolded = folded;
+            let at = folded.last_seen_ns + gap;
+            folded.update(&whole, at);
+            for segment in 1..=segments {
+                let payload_len = if segment == segments { last } else { u32::from(mss) };
+                let tcp_flags = if segment == segments { flags } else { flags & wire::TCP_ACK };
+                let one = PacketMeta { len: headers + payload_len, payload_len, segments: 1, segment_payload: 0, tcp_flags, ..whole };
+                unfolded.update(&one, at);
+            }
+            prop_assert_eq!(folded, unfolded);
+            let counted = folded.bytes - one_slot(&before).unwrap().bytes;
+            prop_assert_eq!(whole.bytes(), counted);
         }
     }
 

@@ -93,6 +93,42 @@ impl Default for PacketMeta {
     }
 }
 
+/// A super-packet taken apart: every segment repeats the headers, and all but the last are full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segments {
+    /// Segments before the last.
+    pub full_count: u32,
+    /// Network-layer bytes of each of those, and of the last.
+    pub full_len: u32,
+    pub last_len: u32,
+}
+
+impl PacketMeta {
+    /// The segments that a super-packet stands for.
+    #[inline(always)]
+    pub fn unfold(&self) -> Segments {
+        let headers = self.len.saturating_sub(self.payload_len);
+        let full_count = u32::from(self.segments.max(1)) - 1;
+        let full_payload = u32::from(self.segment_payload);
+        let last_payload = self.payload_len.saturating_sub(full_count * full_payload);
+        Segments {
+            full_count,
+            full_len: headers.saturating_add(full_payload),
+            last_len: headers.saturating_add(last_payload),
+        }
+    }
+
+    /// Network-layer bytes that the packet adds to its slot: those of every segment.
+    #[inline(always)]
+    pub fn bytes(&self) -> u64 {
+        if self.segments <= 1 {
+            return u64::from(self.len);
+        }
+        let Segments { full_count, full_len, last_len } = self.unfold();
+        u64::from(full_count) * u64::from(full_len) + u64::from(last_len)
+    }
+}
+
 /// A frame in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {

@@ -64,7 +64,7 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, salt: u64, count
         }
     };
     counters.add(Counter::FlowPackets, u64::from(meta.segments.max(1)));
-    counters.add(Counter::FlowBytes, u64::from(meta.len));
+    counters.add(Counter::FlowBytes, meta.bytes());
     if meta.segments > 1 {
         counters.add(Counter::SegmentsUnfolded, u64::from(meta.segments) - 1);
     }
