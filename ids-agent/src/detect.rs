@@ -9,6 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{features::FeatureVector, flow::FlowRecord, payload::PayloadFacts};
 
+pub mod anomaly;
+mod engine;
+pub mod fuse;
+pub mod model;
+
+pub use engine::{Engine, EngineParts, EngineStats};
+
 /// What a flow, or a host's conduct, is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -202,7 +209,7 @@ pub struct Incident {
     pub kind: &'static str,
     /// Joint confidence of the witnesses, 0 to 1.
     pub score: f32,
-    /// Share of the witnesses at work on such a subject that named this class.
+    /// Share of the witnesses at work that speak for it.
     pub agreement: f32,
     pub severity: Severity,
     pub subject: Subject,

@@ -130,20 +130,24 @@ impl FlowRecord {
         proto_label(self.key.proto)
     }
 
-    /// Community-id v1 with seed 0 (<https://github.com/corelight/community-id-spec>). Later
-    /// fragments count as a flow with ports zero.
+    /// Community-id v1, see `community_id`.
     pub fn community_id(&self) -> String {
-        let key = &self.key;
-        let ports = match key.proto {
-            wire::PROTO_TCP | wire::PROTO_UDP | wire::PROTO_SCTP => true,
-            wire::PROTO_ICMP | wire::PROTO_ICMPV6 => !key.is_later_fragment(),
-            _ => false,
-        };
-        let (src_port, dst_port) = if ports { (Some(key.src_port), Some(key.dst_port)) } else { (None, None) };
-        // The only refusals are a missing port and mixed families, and neither can be here.
-        community_id::calculate_community_id(0, self.src_addr(), self.dst_addr(), src_port, dst_port, key.proto, false)
-            .unwrap_or_default()
+        community_id(&self.key)
     }
+}
+
+/// Community-id v1 with seed 0 (<https://github.com/corelight/community-id-spec>). Later fragments
+/// count as a flow with ports zero.
+pub fn community_id(key: &FlowKey) -> String {
+    let ports = match key.proto {
+        wire::PROTO_TCP | wire::PROTO_UDP | wire::PROTO_SCTP => true,
+        wire::PROTO_ICMP | wire::PROTO_ICMPV6 => !key.is_later_fragment(),
+        _ => false,
+    };
+    let (src_port, dst_port) = if ports { (Some(key.src_port), Some(key.dst_port)) } else { (None, None) };
+    let (src, dst) = (address(key, key.src), address(key, key.dst));
+    // The only refusals are a missing port and mixed families, and neither can be here.
+    community_id::calculate_community_id(0, src, dst, src_port, dst_port, key.proto, false).unwrap_or_default()
 }
 
 /// The protocol's name as EVE writes it, or its number.

@@ -13,6 +13,7 @@ pub mod features;
 pub mod flow;
 pub mod http;
 pub mod kernel;
+pub mod models;
 pub mod payload;
 pub mod pipeline;
 pub mod sink;

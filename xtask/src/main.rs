@@ -9,6 +9,7 @@ mod run;
 mod setup;
 mod test;
 mod tidy;
+mod train;
 mod workspace;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Verb {
     Test(test::Args),
     /// Measures what the agent costs, as ratios.
     Bench(bench::Args),
+    /// Trains the models on labelled captures, with features from this agent, and writes them into `models/`.
+    Train(train::Args),
     /// Checks the rules of the house: what may stand where, and which way things depend.
     Tidy(tidy::Args),
 }
@@ -53,6 +56,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Train(args) => train::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
     }
 }

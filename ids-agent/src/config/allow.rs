@@ -21,6 +21,9 @@ pub struct AllowEntry {
     /// A class such as `port_scan`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// A kind within the class, such as `syn_scan`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// When the entry ends. Required: an exception without an end outlives its reason.
     pub until: Expiry,
     /// Why it is there. Required.
@@ -36,6 +39,7 @@ impl AllowEntry {
         target: Option<&[u8; 16]>,
         target_port: u16,
         class: &str,
+        kind: &str,
         now_ns: u64,
     ) -> bool {
         let within = |prefix: &Option<Prefix>, address: Option<&[u8; 16]>| match (prefix, address) {
@@ -48,6 +52,7 @@ impl AllowEntry {
             && within(&self.target, target)
             && self.target_port.is_none_or(|port| port == target_port)
             && self.class.as_deref().is_none_or(|name| name == class)
+            && self.kind.as_deref().is_none_or(|name| name == kind)
     }
 }
 
@@ -197,15 +202,16 @@ mod tests {
             source: "192.0.2.9".parse().ok(),
             target: None,
             target_port: None,
+            kind: None,
             class: Some("port_scan".to_owned()),
             until: Expiry::at_ns(100),
             reason: "weekly audit".to_owned(),
         };
         let (admin, other) = (address("192.0.2.9"), address("192.0.2.8"));
-        assert!(entry.covers(Some(&admin), Some(&other), 22, "port_scan", 99));
-        assert!(!entry.covers(Some(&admin), Some(&other), 22, "port_scan", 100));
-        assert!(!entry.covers(Some(&admin), Some(&other), 22, "flood", 99));
-        assert!(!entry.covers(Some(&other), Some(&admin), 22, "port_scan", 99));
-        assert!(!entry.covers(None, Some(&admin), 22, "port_scan", 99));
+        assert!(entry.covers(Some(&admin), Some(&other), 22, "port_scan", "syn_scan", 99));
+        assert!(!entry.covers(Some(&admin), Some(&other), 22, "port_scan", "syn_scan", 100));
+        assert!(!entry.covers(Some(&admin), Some(&other), 22, "flood", "syn_scan", 99));
+        assert!(!entry.covers(Some(&other), Some(&admin), 22, "port_scan", "syn_scan", 99));
+        assert!(!entry.covers(None, Some(&admin), 22, "port_scan", "syn_scan", 99));
     }
 }

@@ -1,0 +1,371 @@
+//! Incidents: findings with the same source, target and class, told once and then summed up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use super::{FuseStats, confidence};
+use crate::{
+    detect::{Class, Evidence, Finding, Incident, Severity, Stage, Subject, Witness, WitnessScore},
+    flow::community_id,
+    payload::PayloadFacts,
+};
+
+/// What makes findings one incident. A part is absent where the pattern has many of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    source: Option<[u8; 16]>,
+    target: Option<[u8; 16]>,
+    class: Class,
+}
+
+impl Key {
+    fn of(finding: &Finding) -> Self {
+        let flow = &finding.exemplar;
+        let (source, target) = match finding.subject {
+            Subject::Source { src } => (Some(src), None),
+            Subject::Target { dst } => (None, Some(dst)),
+            Subject::Pair { src, dst } | Subject::Service { src, dst, .. } => (Some(src), Some(dst)),
+            Subject::Flow { .. } => match finding.class {
+                // Many targets belong to one scan, one tunnel, one strange host.
+                Class::PortScan | Class::DnsTunnel | Class::Anomaly => (Some(flow.src), None),
+                // Sources of a flood may be forged or thousands.
+                Class::Flood | Class::AppDos => (None, Some(flow.dst)),
+                Class::Benign
+                | Class::BruteForce
+                | Class::WebAttack
+                | Class::C2
+                | Class::Exfiltration
+                | Class::Exploit
+                | Class::Infiltration => (Some(flow.src), Some(flow.dst)),
+            },
+        };
+        Self { source, target, class: finding.class }
+    }
+
+    /// Deterministic, and exact as a JSON number.
+    fn id(&self, first_ns: u64) -> u64 {
+        let mut hash = Sha256::new();
+        hash.update(self.source.unwrap_or([0; 16]));
+        hash.update(self.target.unwrap_or([0; 16]));
+        hash.update(self.class.name());
+        hash.update(first_ns.to_le_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut head = [0; 8];
+        head.copy_from_slice(&digest[..8]);
+        // Zero stands for no incident.
+        (u64::from_le_bytes(head) >> 11).max(1)
+    }
+}
+
+/// Flows that a witness which looks at single flows must name before anything is told: these
+/// classes consist of many flows, and one that looks like theirs is a coincidence.
+const fn flows_needed(class: Class) -> u64 {
+    match class {
+        Class::PortScan | Class::Flood | Class::AppDos | Class::BruteForce | Class::DnsTunnel => 5,
+        Class::Anomaly => 3,
+        Class::C2 | Class::Infiltration => 2,
+        Class::Benign | Class::WebAttack | Class::Exfiltration | Class::Exploit => 1,
+    }
+}
+
+/// The finding that shows an incident best so far.
+struct Exemplar {
+    kind: &'static str,
+    score: f32,
+    severity: Severity,
+    subject: Subject,
+    key: ids_common::flow::FlowKey,
+    flow_id: u64,
+    reason: String,
+    evidence: Vec<Evidence>,
+}
+
+struct Entry {
+    id: u64,
+    exemplar: Exemplar,
+    /// Strongest score of each witness.
+    scores: Vec<WitnessScore>,
+    severity: Severity,
+    first_ns: u64,
+    last_ns: u64,
+    /// Start of the current deduplication window: the entry's place in `windows`.
+    window_ns: u64,
+    flows: u64,
+    suppressed: u64,
+    /// Severity of the last report; `None` while evidence is still gathered.
+    told: Option<Severity>,
+}
+
+pub(super) struct Incidents {
+    entries: BTreeMap<Key, Entry>,
+    keys: BTreeMap<u64, Key>,
+    windows: BTreeSet<(u64, Key)>,
+    /// Entries that may have to be reported in this tick.
+    touched: BTreeSet<Key>,
+    dedup_ns: u64,
+    entries_max: usize,
+    witnesses: usize,
+    stats: FuseStats,
+}
+
+impl Incidents {
+    pub(super) fn new(dedup_ns: u64, entries_max: usize, witnesses: usize) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            windows: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            dedup_ns,
+            entries_max: entries_max.max(1),
+            witnesses: witnesses.max(1),
+            stats: FuseStats::default(),
+        }
+    }
+
+    pub(super) fn add_stats(&self, stats: FuseStats) -> FuseStats {
+        FuseStats {
+            findings_suppressed: self.stats.findings_suppressed,
+            opened: self.stats.opened,
+            escalated: self.stats.escalated,
+            summaries: self.stats.summaries,
+            incidents: self.entries.len() as u64,
+            incidents_evicted: self.stats.incidents_evicted,
+            ..stats
+        }
+    }
+
+    /// Puts a finding where it belongs and gives the incident's id. `mark` tells whether the
+    /// finding's flow is new to that incident.
+    pub(super) fn fold(&mut self, finding: Finding, now_ns: u64, mark: impl FnOnce(u64) -> bool) -> u64 {
+        let key = self.home(&finding);
+        if !self.entries.contains_key(&key) {
+            self.open(key, &finding, now_ns);
+        }
+        let Some(entry) = self.entries.get_mut(&key) else { return 0 };
+        entry.flows += u64::from(mark(entry.id));
+        entry.first_ns = entry.first_ns.min(finding.first_ns);
+        entry.last_ns = entry.last_ns.max(finding.last_ns);
+        if entry.told.is_some() {
+            entry.suppressed += 1;
+            self.stats.findings_suppressed += 1;
+        }
+        add_score(&mut entry.scores, &finding);
+        entry.severity = severity(entry.severity.min(finding.severity), &entry.scores);
+        if finding.class == key.class && shows_better(&finding, &entry.exemplar) {
+            entry.exemplar = exemplar(finding);
+        }
+        self.touched.insert(key);
+        entry.id
+    }
+
+    pub(super) fn count_flow(&mut self, id: u64) {
+        if let Some(entry) = self.keys.get(&id).and_then(|key| self.entries.get_mut(key)) {
+            entry.flows += 1;
+        }
+    }
+
+    pub(super) fn was_told(&self, id: u64) -> bool {
+        self.keys.get(&id).and_then(|key| self.entries.get(key)).is_some_and(|entry| entry.told.is_some())
+    }
+
+    /// Reports what is new or has become more severe.
+    pub(super) fn report(&mut self, now_ns: u64, out: &mut Vec<Incident>) {
+        for key in std::mem::take(&mut self.touched) {
+            let witnesses = self.witnesses;
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            let stage = match entry.told {
+                None if !is_proven(key.class, entry) => continue,
+                None => Stage::Opened,
+                Some(told) if entry.severity < told => Stage::Escalated,
+                Some(_) => continue,
+            };
+            match stage {
+                Stage::Opened => {
+                    self.stats.opened += 1;
+                    self.windows.remove(&(entry.window_ns, key));
+                    entry.window_ns = now_ns;
+                    self.windows.insert((now_ns, key));
+                }
+                Stage::Escalated => self.stats.escalated += 1,
+                Stage::Summary => {}
+            }
+            entry.told = Some(entry.severity);
+            out.push(incident(key, entry, stage, witnesses));
+            entry.suppressed = 0;
+        }
+    }
+
+    /// Sums up incidents whose deduplication window is over, and forgets those that fell silent.
+    pub(super) fn expire(&mut self, now_ns: u64, out: &mut Vec<Incident>) {
+        while let Some((window_ns, key)) = self.windows.first().copied()
+            && window_ns.saturating_add(self.dedup_ns) <= now_ns
+        {
+            self.windows.remove(&(window_ns, key));
+            if !self.sum_up(key, out) {
+                self.forget(key);
+            } else if let Some(entry) = self.entries.get_mut(&key) {
+                entry.window_ns = now_ns;
+                self.windows.insert((now_ns, key));
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, _now_ns: u64, out: &mut Vec<Incident>) {
+        while let Some((window_ns, key)) = self.windows.first().copied() {
+            self.windows.remove(&(window_ns, key));
+            self.sum_up(key, out);
+        }
+    }
+
+    /// The live incident a finding belongs to, the broadest first; else the one it would open.
+    fn home(&self, finding: &Finding) -> Key {
+        let key = Key::of(finding);
+        let flow = &finding.exemplar;
+        if finding.class == Class::Anomaly {
+            return self.explained_by(flow).unwrap_or(key);
+        }
+        let source = Key { source: key.source, target: None, ..key };
+        let target = Key { source: None, target: key.target.or(Some(flow.dst)), ..key };
+        let told = |key: &Key| self.entries.get(key).is_some_and(|entry| entry.told.is_some());
+        let broader = match (key.source, key.target) {
+            (Some(_), Some(_)) => [Some(source), Some(target)],
+            (Some(_), None) | (None, Some(_)) | (None, None) => [None, None],
+        };
+        broader.into_iter().flatten().find(told).unwrap_or(key)
+    }
+
+    /// What is unusual about a flow is explained by a told incident of its hosts.
+    fn explained_by(&self, flow: &ids_common::flow::FlowKey) -> Option<Key> {
+        let (source, target) = (Some(flow.src), Some(flow.dst));
+        let pairs = [(source, None), (source, target), (None, target)];
+        pairs.into_iter().find_map(|(source, target)| {
+            let first = Key { source, target, class: Class::Benign };
+            let last = Key { source, target, class: Class::Infiltration };
+            self.entries.range(first..=last).find(|(_, entry)| entry.told.is_some()).map(|(key, _)| *key)
+        })
+    }
+
+    fn open(&mut self, key: Key, finding: &Finding, now_ns: u64) {
+        if self.entries.len() >= self.entries_max
+            && let Some((_, oldest)) = self.windows.first().copied()
+        {
+            self.forget(oldest);
+            self.stats.incidents_evicted += 1;
+        }
+        let id = key.id(finding.first_ns);
+        let entry = Entry {
+            id,
+            exemplar: exemplar(finding.clone()),
+            scores: Vec::new(),
+            severity: finding.severity,
+            first_ns: finding.first_ns,
+            last_ns: finding.last_ns,
+            window_ns: now_ns,
+            flows: 0,
+            suppressed: 0,
+            told: None,
+        };
+        self.entries.insert(key, entry);
+        self.keys.insert(id, key);
+        self.windows.insert((now_ns, key));
+    }
+
+    fn sum_up(&mut self, key: Key, out: &mut Vec<Incident>) -> bool {
+        let Some(entry) = self.entries.get_mut(&key) else { return false };
+        if entry.told.is_none() || entry.suppressed == 0 {
+            return false;
+        }
+        self.stats.summaries += 1;
+        out.push(incident(key, entry, Stage::Summary, self.witnesses));
+        entry.suppressed = 0;
+        true
+    }
+
+    fn forget(&mut self, key: Key) {
+        if let Some(entry) = self.entries.remove(&key) {
+            self.windows.remove(&(entry.window_ns, key));
+            self.keys.remove(&entry.id);
+        }
+    }
+}
+
+/// Whether enough was seen to tell: a pattern over many flows, several witnesses, or enough flows.
+fn is_proven(class: Class, entry: &Entry) -> bool {
+    let counts = entry.scores.iter().any(|said| said.witness == Witness::Behaviour && said.class == class);
+    counts || entry.flows >= flows_needed(class)
+}
+
+fn add_score(scores: &mut Vec<WitnessScore>, finding: &Finding) {
+    let said =
+        WitnessScore { witness: finding.witness, class: finding.class, kind: finding.kind, score: finding.score };
+    match scores.iter_mut().find(|earlier| earlier.witness == said.witness && earlier.class == said.class) {
+        Some(earlier) if earlier.score >= said.score => {}
+        Some(earlier) => *earlier = said,
+        None => scores.push(said),
+    }
+    scores.sort_by_key(|said| (said.witness, said.class));
+}
+
+/// Two witnesses that agree on the class raise a low severity to medium.
+fn severity(found: Severity, scores: &[WitnessScore]) -> Severity {
+    let named = |witness| scores.iter().any(|said| said.witness == witness);
+    match found {
+        Severity::Low if named(Witness::Behaviour) && named(Witness::Classifier) => Severity::Medium,
+        Severity::High | Severity::Medium | Severity::Low | Severity::Info => found,
+    }
+}
+
+/// The more severe, then the one that counted flows, then the explained, then the surer one.
+fn shows_better(finding: &Finding, than: &Exemplar) -> bool {
+    let window = |subject: &Subject| !matches!(subject, Subject::Flow { .. });
+    let new = (finding.severity, !window(&finding.subject), finding.evidence.is_empty());
+    let old = (than.severity, !window(&than.subject), than.evidence.is_empty());
+    new < old || (new == old && finding.score > than.score)
+}
+
+fn exemplar(finding: Finding) -> Exemplar {
+    Exemplar {
+        kind: finding.kind,
+        score: finding.score,
+        severity: finding.severity,
+        subject: finding.subject,
+        key: finding.exemplar,
+        flow_id: finding.exemplar_id,
+        reason: finding.reason,
+        evidence: finding.evidence,
+    }
+}
+
+fn incident(key: Key, entry: &Entry, stage: Stage, witnesses: usize) -> Incident {
+    let named = Witness::ALL.into_iter().filter(|witness| entry.scores.iter().any(|said| said.witness == *witness));
+    let reason = match stage {
+        Stage::Opened | Stage::Escalated => entry.exemplar.reason.clone(),
+        Stage::Summary => format!(
+            "{} further findings about it in the meantime, {} flows in all; first: {}",
+            entry.suppressed, entry.flows, entry.exemplar.reason
+        ),
+    };
+    Incident {
+        id: entry.id,
+        stage,
+        class: key.class,
+        kind: entry.exemplar.kind,
+        score: confidence(&entry.scores, key.class),
+        agreement: named.count() as f32 / witnesses as f32,
+        severity: entry.severity,
+        subject: entry.exemplar.subject,
+        key: entry.exemplar.key,
+        flow_id: entry.exemplar.flow_id,
+        community_id: community_id(&entry.exemplar.key),
+        record: None,
+        payload: PayloadFacts::default(),
+        reason,
+        evidence: entry.exemplar.evidence.clone(),
+        witnesses: entry.scores.clone(),
+        first_ns: entry.first_ns,
+        last_ns: entry.last_ns,
+        suppressed: entry.suppressed,
+        flows: entry.flows,
+    }
+}

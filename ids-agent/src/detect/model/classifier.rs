@@ -1,0 +1,151 @@
+//! The classifier as a witness: names a class where its probability is above the class's threshold,
+//! and abstains otherwise.
+
+use super::{Inference, Model, ModelError, ModelFiles, ModelKind};
+use crate::{
+    detect::{Class, Detector, DetectorStats, Finding, Judged, ModelInfo, Severity, Subject, Witness},
+    features::FEATURES,
+};
+
+/// Findings explained in one tick; a flood of look-alikes needs no more, and each costs a batch.
+const EXPLAINED_PER_TICK_MAX: usize = 16;
+
+/// Judges single flows by their features.
+pub struct Classifier {
+    model: Model,
+    stats: DetectorStats,
+    matrix: Vec<f32>,
+    probabilities: Vec<f32>,
+}
+
+impl Classifier {
+    pub fn new(files: &ModelFiles, inference: &Inference, rows_max: usize) -> Result<Self, ModelError> {
+        let model = Model::new(files, inference, rows_max)?;
+        match model.manifest().kind {
+            ModelKind::Classifier => {
+                Ok(Self { model, stats: DetectorStats::default(), matrix: Vec::new(), probabilities: Vec::new() })
+            }
+            ModelKind::Autoencoder => Err(ModelError::Kind { found: "an autoencoder", expected: "a classifier" }),
+        }
+    }
+
+    /// The class that `probabilities` name, with its column.
+    fn decide(&self, probabilities: &[f32]) -> Decision {
+        let classes = &self.model.manifest().class;
+        let best = probabilities.iter().zip(classes).enumerate().max_by(|a, b| a.1.0.total_cmp(b.1.0));
+        match best {
+            Some((_, (_, entry))) if entry.name == Class::Benign => Decision::Benign,
+            Some((column, (score, entry))) if *score >= entry.threshold => {
+                Decision::Says { column, class: entry.name, score: *score }
+            }
+            Some(_) => Decision::Abstains,
+            None => Decision::Benign,
+        }
+    }
+
+    fn finding(&mut self, flow: &Judged<'_>, said: (usize, Class, f32), explain: bool) -> Finding {
+        let (column, class, score) = said;
+        let evidence = if explain { self.model.explain(&flow.features.values, column, log_odds) } else { Vec::new() };
+        Finding {
+            witness: Witness::Classifier,
+            class,
+            kind: KIND,
+            score,
+            severity: severity(class),
+            subject: Subject::Flow { id: flow.record.id },
+            exemplar: flow.record.key,
+            exemplar_id: flow.record.id,
+            first_ns: flow.record.start_ns,
+            last_ns: flow.record.end_ns,
+            reason: format!("the flow's statistics are those of {} with probability {score:.3}", phrase(class)),
+            evidence,
+        }
+    }
+}
+
+/// The kind of all findings of the classifier.
+const KIND: &str = "flow_statistics";
+
+enum Decision {
+    Benign,
+    Says { column: usize, class: Class, score: f32 },
+    Abstains,
+}
+
+impl Detector for Classifier {
+    fn witness(&self) -> Witness {
+        Witness::Classifier
+    }
+
+    fn judge(&mut self, flows: &[Judged<'_>], _now_ns: u64, findings: &mut Vec<Finding>) {
+        if flows.is_empty() {
+            return;
+        }
+        self.matrix.clear();
+        self.matrix.reserve(flows.len() * FEATURES);
+        for flow in flows {
+            self.matrix.extend_from_slice(&flow.features.values);
+        }
+        self.stats.judged += flows.len() as u64;
+        let mut probabilities = std::mem::take(&mut self.probabilities);
+        if self.model.infer(&self.matrix, &mut probabilities).is_err() {
+            self.stats.failed += flows.len() as u64;
+            probabilities.clear();
+        }
+        let mut explained = 0;
+        for (flow, row) in flows.iter().zip(probabilities.chunks(self.model.manifest().class.len().max(1))) {
+            match self.decide(row) {
+                Decision::Benign => {}
+                Decision::Abstains => self.stats.abstained += 1,
+                Decision::Says { column, class, score } => {
+                    self.stats.findings += 1;
+                    let explain = explained < EXPLAINED_PER_TICK_MAX;
+                    explained += usize::from(explain);
+                    findings.push(self.finding(flow, (column, class, score), explain));
+                }
+            }
+        }
+        self.probabilities = probabilities;
+    }
+
+    fn stats(&self) -> DetectorStats {
+        self.stats
+    }
+
+    fn model(&self) -> Option<ModelInfo> {
+        Some(self.model.info().clone())
+    }
+}
+
+/// Probabilities near 1 hardly move when a feature is taken away; their log-odds do.
+fn log_odds(probability: f32) -> f32 {
+    let p = probability.clamp(1e-7, 1.0 - 1e-6);
+    (p / (1.0 - p)).ln()
+}
+
+/// One flow alone is seldom proof; a second witness raises it in `fuse`.
+fn severity(class: Class) -> Severity {
+    match class {
+        Class::C2 | Class::Exploit | Class::Exfiltration | Class::Infiltration => Severity::Medium,
+        Class::Flood | Class::AppDos | Class::BruteForce | Class::DnsTunnel | Class::WebAttack => Severity::Medium,
+        Class::PortScan => Severity::Low,
+        Class::Anomaly | Class::Benign => Severity::Info,
+    }
+}
+
+fn phrase(class: Class) -> &'static str {
+    match class {
+        Class::Benign => "ordinary traffic",
+        Class::PortScan => "a port scan",
+        Class::Flood => "a flood",
+        Class::AppDos => "a denial of service against an application",
+        Class::BruteForce => "password guessing",
+        Class::WebAttack => "a web attack",
+        Class::C2 => "a bot that talks to its controller",
+        Class::DnsTunnel => "a tunnel in DNS",
+        Class::Exfiltration => "data being carried out",
+        Class::Exploit => "an exploit",
+        Class::Infiltration => "an intruder at work",
+        Class::Anomaly => "nothing seen before",
+    }
+}

@@ -1,0 +1,127 @@
+"""Scales features and fits the two networks. Knows no files."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+# Scaled values beyond this say "very much"; how much more is another network's habit.
+CLIP = 4.0
+# Counts, sizes and times that span more than this are told apart by their logarithm.
+LOG_FROM = 32.0
+
+
+@dataclass
+class Scale:
+    """z = clip((linear * x + log * ln(1 + max(x, 0))) + shift, -CLIP, CLIP)."""
+
+    linear: np.ndarray
+    log: np.ndarray
+    shift: np.ndarray
+
+    def __call__(self, x):
+        z = x * self.linear + np.log1p(np.maximum(x, 0)) * self.log + self.shift
+        return np.clip(z, -CLIP, CLIP)
+
+
+@dataclass
+class Network:
+    """Dense layers with ReLU between them, behind a scale."""
+
+    scale: Scale
+    layers: list  # of (weights [in, out], bias [out])
+
+
+def fit_scale(x, schema, weight) -> Scale:
+    wide = np.array([spec["high"] > LOG_FROM and spec["low"] >= 0 for spec in schema])
+    told = np.where(wide, np.log1p(np.maximum(x, 0, dtype=np.float64)), x)
+    mean = np.average(told, axis=0, weights=weight)
+    std = np.sqrt(np.average((told - mean) ** 2, axis=0, weights=weight))
+    # What hardly varies in training tells nothing; it must not explode elsewhere.
+    inverse = np.where(std > 1e-3, 1.0 / np.maximum(std, 1e-3), 0.0)
+    return Scale(
+        np.where(wide, 0.0, inverse).astype(np.float32),
+        np.where(wide, inverse, 0.0).astype(np.float32),
+        (-mean * inverse).astype(np.float32),
+    )
+
+
+def fit_classifier(x, y, weight, schema, classes, params, seed) -> Network:
+    """An MLP over the classes `0..classes`; a class without rows gets an output that stays low."""
+    scale = fit_scale(x, schema, weight)
+    rng = np.random.default_rng(seed)
+    z = scale(x)
+    # Each flow is also seen a little blurred, so that no single exact value decides.
+    z = np.concatenate([z, z + rng.normal(0, params["blur"], z.shape).astype(np.float32)])
+    y, weight = np.concatenate([y, y]), np.concatenate([weight, weight])
+    network = MLPClassifier(
+        hidden_layer_sizes=tuple(params["hidden"]),
+        alpha=params["alpha"],
+        batch_size=256,
+        learning_rate_init=1e-3,
+        max_iter=params["epochs"],
+        tol=0.0,
+        n_iter_no_change=params["epochs"],
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(z, y, sample_weight=weight)
+    layers = [(w.astype(np.float32), b.astype(np.float32)) for w, b in zip(network.coefs_, network.intercepts_)]
+    layers[-1] = spread(layers[-1], network.classes_, classes, binary=len(network.classes_) == 2)
+    return Network(scale, layers)
+
+
+def spread(layer, known, classes, binary):
+    """The last layer with one output for each of all classes."""
+    w, b = layer
+    if binary:
+        # scikit-learn fits one logit for two classes.
+        w, b = np.concatenate([-w / 2, w / 2], axis=1), np.concatenate([-b / 2, b / 2])
+    full_w = np.zeros((w.shape[0], classes), dtype=np.float32)
+    full_b = np.full(classes, -30.0, dtype=np.float32)
+    full_w[:, known], full_b[known] = w, b
+    return full_w, full_b
+
+
+def fit_autoencoder(x, weight, schema, params, seed) -> Network:
+    scale = fit_scale(x, schema, weight)
+    z = scale(x)
+    rng = np.random.default_rng(seed)
+    # Rows are drawn by weight: MLPRegressor then needs none, and sees rare protocols often enough.
+    drawn = rng.choice(len(z), params["rows"], p=weight / weight.sum())
+    network = MLPRegressor(
+        hidden_layer_sizes=tuple(params["hidden"]),
+        alpha=params["alpha"],
+        batch_size=256,
+        learning_rate_init=1e-3,
+        max_iter=params["epochs"],
+        tol=0.0,
+        n_iter_no_change=params["epochs"],
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(z[drawn], z[drawn])
+    layers = [(w.astype(np.float32), b.astype(np.float32)) for w, b in zip(network.coefs_, network.intercepts_)]
+    return Network(scale, layers)
+
+
+def forward(network: Network, x):
+    z = network.scale(x)
+    for w, b in network.layers[:-1]:
+        z = np.maximum(z @ w + b, 0)
+    w, b = network.layers[-1]
+    return z @ w + b
+
+
+def probabilities(network: Network, x):
+    told = forward(network, x)
+    told = np.exp(told - told.max(axis=1, keepdims=True))
+    return told / told.sum(axis=1, keepdims=True)
+
+
+def errors(network: Network, x):
+    return ((forward(network, x) - network.scale(x)) ** 2).mean(axis=1)

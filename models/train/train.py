@@ -1,0 +1,88 @@
+"""Fits, measures and writes both models from rows that `training-rows` made of labelled captures."""
+
+import argparse
+import itertools
+import json
+import os
+from pathlib import Path
+
+# One thread: sums then come in one order, and the files come out the same every time.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import numpy as np
+
+import graph
+import measure
+import networks
+import paper
+from table import CLASSES, load, weights
+
+HIDDEN = [64, 32]
+CHOICES = [
+    {"hidden": HIDDEN, "alpha": alpha, "blur": blur, "epochs": 12}
+    for alpha, blur in itertools.product((1e-3, 3e-2), (0.1, 0.4))
+]
+AUTOENCODER = {"hidden": [32, 12, 32], "alpha": 1e-4, "epochs": 25, "rows": 40_000}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=Path, required=True, help="folder with schema.json, captures.tsv, rows.*")
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets classifier/ and autoencoder/")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    table = load(args.rows, args.seed)
+    print(f"{len(table)} rows of {table.flow.max() + 1} flows from {len(np.unique(table.source))} sources", flush=True)
+    train_classifier(table, args)
+    train_autoencoder(table, args)
+
+
+def train_classifier(table, args):
+    best = None
+    for params in CHOICES:
+        flows = measure.Flows(table, measure.unseen_probabilities(table, params, args.seed))
+        thresholds = measure.set_thresholds(flows)
+        figures = measure.summary(flows, thresholds, table.sources)
+        print(json.dumps({"params": params, "macro_f1": round(figures["macro_f1"], 4),
+                          "attack_seen_by_class": round(figures["attack_seen_by_class"], 4),
+                          "benign_called": round(figures["benign_called"], 5)}), flush=True)
+        if best is None or figures["macro_f1"] > best[0]["macro_f1"]:
+            best = (figures, params, thresholds)
+    figures, params, thresholds = best
+    for entry in figures["classes"]:
+        print(json.dumps(entry), flush=True)
+    network = networks.fit_classifier(
+        table.x, table.y, weights(table), table.schema, len(CLASSES), params, args.seed
+    )
+    model = graph.classifier(network)
+    card = paper.classifier_card(table, figures, params, args.seed)
+    paper.write(args.out / "classifier", model, "classifier", table, args.seed, CLASSES, thresholds, card)
+
+
+def train_autoencoder(table, args):
+    told = measure.unseen_errors(table, AUTOENCODER, args.seed)
+    highest = np.zeros(table.flow.max() + 1, dtype=np.float32)
+    np.maximum.at(highest, table.flow, np.nan_to_num(told))
+    y = np.zeros(len(highest), dtype=int)
+    y[table.flow] = table.y
+    threshold = np.float32(np.quantile(highest[y == 0], 1 - measure.UNUSUAL_SHARE, method="higher"))
+    threshold = np.nextafter(threshold, np.float32(np.inf))
+    figures = {
+        "threshold": float(threshold),
+        "benign_flows": int((y == 0).sum()),
+        "benign_unusual": float((highest[y == 0] >= threshold).mean()),
+        "above": {
+            CLASSES[at]: float((highest[y == at] >= threshold).mean()) for at in range(1, len(CLASSES)) if (y == at).any()
+        },
+    }
+    print(json.dumps(figures), flush=True)
+    benign = table.take(table.y == 0)
+    network = networks.fit_autoencoder(benign.x, weights(benign), table.schema, AUTOENCODER, args.seed)
+    model = graph.autoencoder(network)
+    card = paper.autoencoder_card(table, figures, AUTOENCODER, args.seed)
+    paper.write(args.out / "autoencoder", model, "autoencoder", table, args.seed, ["error"], threshold, card)
+
+
+if __name__ == "__main__":
+    main()
