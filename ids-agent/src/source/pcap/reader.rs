@@ -2,8 +2,8 @@
 //! a damaged file stops making sense; what came before stands.
 
 use pcap_parser::{
-    Block, PcapHeader, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header,
-    parse_block_be, parse_block_le, traits::PcapNGPacketBlock,
+    Block, PcapHeader, parse_block_be, parse_block_le, parse_pcap_frame, parse_pcap_frame_be,
+    parse_pcap_frame_modified, parse_pcap_header, traits::PcapNGPacketBlock,
 };
 
 use super::{
@@ -88,9 +88,7 @@ impl Reader {
                 note = Some(format!("truncated inside its header, at byte {}", window.len()));
                 Format::Pcap(PcapHeader::new())
             }
-            Err(_) if window.starts_with(&SECTION) => {
-                Format::Pcapng { big_endian: false, interfaces: Vec::new() }
-            }
+            Err(_) if window.starts_with(&SECTION) => Format::Pcapng { big_endian: false, interfaces: Vec::new() },
             Err(_) => {
                 let found = describe(window, input.over());
                 return Err(CaptureError::NotACapture { name, found });
@@ -278,9 +276,7 @@ fn pcapng_frame(block: &Block<'_>, interfaces: &mut Vec<Interface>, big_endian: 
                 link: interface.link,
             })
         }
-        Block::Unknown(block) if block.block_type == PACKET_BLOCK_OLD => {
-            old_packet(block.data, interfaces, big_endian)
-        }
+        Block::Unknown(block) if block.block_type == PACKET_BLOCK_OLD => old_packet(block.data, interfaces, big_endian),
         Block::SectionHeader(_)
         | Block::NameResolution(_)
         | Block::InterfaceStatistics(_)
@@ -377,4 +373,3 @@ fn describe(bytes: &[u8], over: Option<&Over>) -> String {
     let shown: Vec<String> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     format!("of an unknown type (it begins with {})", shown.join(" "))
 }
-

@@ -252,10 +252,8 @@ fn slots_are_sampled_and_silences_cut_them() {
 
 #[test]
 fn a_full_table_lets_the_oldest_slot_go() {
-    let settings = PacketSettings {
-        slots_max: 2,
-        ..PacketSettings::new(&FlowSettings::default(), &SampleSettings::default())
-    };
+    let settings =
+        PacketSettings { slots_max: 2, ..PacketSettings::new(&FlowSettings::default(), &SampleSettings::default()) };
     let frames: Vec<Vec<u8>> = (0..5).map(|port| frame(port, 1)).collect();
     let packets: Vec<(u32, u32, &[u8])> = frames.iter().map(|frame| (5, 0, &frame[..])).collect();
     let file = MICROS.file(&packets);
