@@ -9,9 +9,14 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod allow;
+mod behaviour;
 mod read;
 
 pub use allow::{AllowEntry, Expiry, Prefix};
+pub use behaviour::{
+    AppDosSettings, BehaviourSettings, BruteForceSettings, FloodSettings, LimitsSettings, ScanSettings, SweepSettings,
+    load_behaviour,
+};
 pub use read::{ConfigError, from_text, load, parse_table};
 
 /// All settings. Missing tables and keys take their defaults.

@@ -214,6 +214,9 @@ impl Config {
         if !(16..=1 << 24).contains(&self.payload.flows_max) {
             return fault("payload.flows_max", &self.payload.flows_max, "16 to 16777216");
         }
+        if !(4_096..=1 << 30).contains(&self.payload.bytes_max) {
+            return fault("payload.bytes_max", &self.payload.bytes_max, "4096 to 1073741824");
+        }
         if !(16..=4_096).contains(&self.payload.string_bytes_max) {
             return fault("payload.string_bytes_max", &self.payload.string_bytes_max, "16 to 4096");
         }

@@ -1,0 +1,267 @@
+//! Thresholds of the behaviour detectors. `rules/behaviour.toml` holds the same values and says
+//! what they mean.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, parse_table};
+
+/// When conduct counts as an attack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BehaviourSettings {
+    pub scan: ScanSettings,
+    pub sweep: SweepSettings,
+    pub flood: FloodSettings,
+    pub app_dos: AppDosSettings,
+    pub brute_force: BruteForceSettings,
+    pub limits: LimitsSettings,
+}
+
+/// One source tries many ports of one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScanSettings {
+    /// Distinct ports that gave no conversation, quick and slow. Closed, silent and merely opened ports count.
+    pub ports_60s: f64,
+    pub ports_600s: f64,
+    /// Of all ports tried, the share that gave none.
+    pub unproductive_share: f64,
+    /// The same for UDP, where applications fall silent more often.
+    pub udp_ports_60s: f64,
+    pub udp_ports_600s: f64,
+}
+
+impl Default for ScanSettings {
+    fn default() -> Self {
+        Self {
+            ports_60s: 12.0,
+            ports_600s: 25.0,
+            unproductive_share: 0.6,
+            udp_ports_60s: 20.0,
+            udp_ports_600s: 60.0,
+        }
+    }
+}
+
+/// One source tries one port, or pings, on many targets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SweepSettings {
+    pub targets_60s: f64,
+    pub targets_600s: f64,
+    /// Of all targets tried, the share that refused or kept silent.
+    pub unanswered_share: f64,
+    /// For UDP, where unanswered packets to many peers are part of life in peer-to-peer networks.
+    pub udp_targets_60s: f64,
+    pub udp_unanswered_share: f64,
+    /// Distinct pairs of target and port tried in vain by one source, whatever the ports.
+    pub scatter_60s: f64,
+    pub scatter_unanswered_share: f64,
+}
+
+impl Default for SweepSettings {
+    fn default() -> Self {
+        Self {
+            targets_60s: 20.0,
+            targets_600s: 50.0,
+            unanswered_share: 0.6,
+            udp_targets_60s: 60.0,
+            udp_unanswered_share: 0.9,
+            scatter_60s: 250.0,
+            scatter_unanswered_share: 0.9,
+        }
+    }
+}
+
+/// More than a target can be meant to serve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FloodSettings {
+    /// TCP connections to one port of a target that their sources begin and never complete.
+    pub half_open_10s: f64,
+    /// Of all connections to it, the share that never completes.
+    pub half_open_share: f64,
+    /// TCP flows to one port of a target that begin without SYN and carry no payload.
+    pub stray_10s: f64,
+    /// UDP flows to one target that get no answer, and their share.
+    pub udp_flows_10s: f64,
+    pub udp_silent_share: f64,
+    /// UDP packets to one target in flows without an answer.
+    pub udp_packets_10s: f64,
+    /// ICMP packets to one target.
+    pub icmp_packets_10s: f64,
+    /// Sources from which a flood counts as distributed or spoofed.
+    pub sources_many: f64,
+}
+
+impl Default for FloodSettings {
+    fn default() -> Self {
+        Self {
+            half_open_10s: 150.0,
+            half_open_share: 0.8,
+            stray_10s: 300.0,
+            udp_flows_10s: 300.0,
+            udp_silent_share: 0.9,
+            udp_packets_10s: 50_000.0,
+            icmp_packets_10s: 1000.0,
+            sources_many: 20.0,
+        }
+    }
+}
+
+/// One source keeps a service of one target from serving others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppDosSettings {
+    /// Connections that send a little, get no answer and stay for at least `stalled_secs`.
+    pub stalled_60s: f64,
+    pub stalled_secs: u64,
+    /// Connections held open at once that have carried next to nothing, and how little that is.
+    pub hoarded: f64,
+    pub hoarded_payload_bytes: u64,
+    /// HTTP connections in which the browser claims to be another one time after time.
+    pub agents_60s: f64,
+    pub agents_share: f64,
+    /// HTTP connections from one source to one service, whatever they say.
+    pub requests_10s: f64,
+}
+
+impl Default for AppDosSettings {
+    fn default() -> Self {
+        Self {
+            stalled_60s: 20.0,
+            stalled_secs: 5,
+            hoarded: 300.0,
+            hoarded_payload_bytes: 512,
+            agents_60s: 6.0,
+            agents_share: 0.2,
+            requests_10s: 1500.0,
+        }
+    }
+}
+
+/// One source guesses at one service of one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BruteForceSettings {
+    /// Connections in which a login in clear was seen to fail.
+    pub failed_60s: f64,
+    /// Connections in which credentials for a web page went out, whatever came back.
+    pub web_tries_60s: f64,
+    /// Short connections to SSH, Telnet, FTP, RDP or VNC, quick and slow.
+    pub sessions_60s: f64,
+    pub sessions_600s: f64,
+    /// What counts as short: at most so long, and so many payload bytes from the server.
+    pub session_secs_max: u64,
+    pub session_bytes_max: u64,
+    /// Failed logins at one service from many sources.
+    pub spread_failed_60s: f64,
+    pub spread_sources: f64,
+}
+
+impl Default for BruteForceSettings {
+    fn default() -> Self {
+        Self {
+            failed_60s: 6.0,
+            web_tries_60s: 20.0,
+            sessions_60s: 10.0,
+            sessions_600s: 40.0,
+            session_secs_max: 90,
+            session_bytes_max: 12_000,
+            spread_failed_60s: 30.0,
+            spread_sources: 10.0,
+        }
+    }
+}
+
+/// Bounds of what is remembered; beyond them the idlest goes first, counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsSettings {
+    pub flows_max: usize,
+    pub pairs_max: usize,
+    pub sources_max: usize,
+    pub targets_max: usize,
+    pub services_max: usize,
+    /// An unanswered flow counts as such after this long.
+    pub grace_millis: u64,
+    /// While something goes on it is reported again when it has doubled, and at least this often.
+    pub repeat_secs: u64,
+}
+
+impl Default for LimitsSettings {
+    fn default() -> Self {
+        Self {
+            flows_max: 32_768,
+            pairs_max: 8192,
+            sources_max: 8192,
+            targets_max: 4096,
+            services_max: 8192,
+            grace_millis: 1000,
+            repeat_secs: 5,
+        }
+    }
+}
+
+/// Reads thresholds from a file; keys that are missing keep the built-in values.
+pub fn load_behaviour(path: &Path) -> Result<BehaviourSettings, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let settings: BehaviourSettings = parse_table(&text, path)?;
+    let wrong = |message: String| ConfigError::Wrong { path: path.to_owned(), line: 1, message };
+    let tables = toml::Table::try_from(&settings).map_err(|error| wrong(error.to_string()))?;
+    for (table, entries) in &tables {
+        for (key, value) in entries.as_table().into_iter().flatten() {
+            let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64)).unwrap_or(0.0);
+            let most = if key.ends_with("_share") { 1.0 } else { 1e12 };
+            if !(number > 0.0 && number <= most) {
+                return Err(wrong(format!("{table}.{key} = {value} is out of range: above 0, at most {most}")));
+            }
+        }
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../rules/behaviour.toml");
+
+    #[test]
+    fn the_shipped_rules_are_the_built_in_ones() -> Result<(), ConfigError> {
+        assert_eq!(load_behaviour(Path::new(SHIPPED))?, BehaviourSettings::default());
+        Ok(())
+    }
+
+    #[test]
+    fn the_shipped_rules_name_every_threshold() -> Result<(), Box<dyn std::error::Error>> {
+        let shipped: toml::Table = toml::from_str(&std::fs::read_to_string(SHIPPED)?)?;
+        let built_in = toml::Table::try_from(BehaviourSettings::default())?;
+        for (name, table) in &built_in {
+            let keys = |table: Option<&toml::Value>| -> Vec<String> {
+                table.and_then(toml::Value::as_table).map_or(Vec::new(), |table| table.keys().cloned().collect())
+            };
+            assert_eq!(keys(shipped.get(name)), keys(Some(table)), "[{name}]");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn mistakes_are_told() -> Result<(), Box<dyn std::error::Error>> {
+        for (text, told) in [
+            ("[scan]\nport_60s = 3", "unknown key `port_60s`"),
+            ("[flood]\nhalf_open_share = 1.5", "flood.half_open_share = 1.5 is out of range"),
+            ("[scan]\nports_60s = nan", "scan.ports_60s = nan is out of range"),
+            ("[scan]\nports_60s = 0", "scan.ports_60s = 0.0 is out of range"),
+        ] {
+            let file = tempfile::NamedTempFile::new()?;
+            std::fs::write(file.path(), text)?;
+            let error = load_behaviour(file.path()).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(told), "{error}");
+        }
+        Ok(())
+    }
+}

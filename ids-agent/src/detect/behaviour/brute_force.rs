@@ -1,0 +1,251 @@
+//! Password guessing at one service: logins seen to fail, or one short session after another.
+
+use std::hash::BuildHasher;
+
+use foldhash::quality::FixedState;
+use ids_common::wire;
+
+use super::{
+    Class, Finding, Keyed, Severity, Sight, Statement, Subject, address, evidence,
+    track::{Decayed, DistinctSecs, Run, SEC, score, spoken_count, spoken_secs},
+};
+use crate::{
+    bounded::BoundedMap,
+    config::{BehaviourSettings, BruteForceSettings},
+    payload::{AppProto, Login},
+};
+
+const QUICK_TAU_SECS: f64 = 60.0;
+const SLOW_TAU_SECS: f64 = 600.0;
+const SPREAD_SECS: u64 = 60;
+/// Guessing is another one after so long a silence.
+const SILENCE_NS: u64 = 600 * SEC;
+
+pub(super) struct BruteForce {
+    hasher: FixedState,
+    services: BoundedMap<([u8; 16], [u8; 16], u16, u8), Service>,
+    targets: BoundedMap<([u8; 16], u16, u8), Target>,
+    settings: BruteForceSettings,
+    repeat_ns: u64,
+}
+
+/// What one source does at one service.
+#[derive(Debug)]
+struct Service {
+    failed: Decayed,
+    web_tries: Decayed,
+    sessions: Decayed,
+    sessions_slow: Decayed,
+    /// Plain counts of the run, for the reader.
+    failed_all: u32,
+    succeeded_all: u32,
+    run: Run,
+}
+
+/// Failed logins at one service, whoever tried.
+#[derive(Debug)]
+struct Target {
+    failed: Decayed,
+    sources: DistinctSecs,
+    run: Run,
+}
+
+/// A pattern that has reached its threshold.
+struct Reached {
+    count: f64,
+    threshold: f64,
+    feature: &'static str,
+    what: String,
+}
+
+impl BruteForce {
+    pub(super) fn new(settings: &BehaviourSettings, keyed: &Keyed) -> Self {
+        Self {
+            hasher: keyed.hasher.clone(),
+            services: keyed.map(settings.limits.services_max),
+            targets: keyed.map(settings.limits.targets_max),
+            settings: settings.brute_force.clone(),
+            repeat_ns: settings.limits.repeat_secs.saturating_mul(SEC),
+        }
+    }
+
+    pub(super) fn evicted(&self) -> u64 {
+        self.services.evicted() + self.targets.evicted()
+    }
+
+    /// Looks at a flow, and notes in its mark what was counted of it.
+    pub(super) fn see(&mut self, sight: &mut Sight<'_>, findings: &mut Vec<Finding>) {
+        let (record, payload) = (sight.record, sight.payload);
+        let key = &record.key;
+        let failed = payload.login == Login::Failed && !sight.mark.failed;
+        let succeeded = payload.login == Login::Succeeded && sight.ended;
+        let tried_web = payload.app == AppProto::Http && payload.login != Login::None && !sight.mark.tried;
+        let session = sight.ended && self.is_short_session(sight);
+        if !(failed || succeeded || tried_web || session) {
+            return;
+        }
+        let at_ns = record.end_ns;
+        let new = || Service {
+            failed: Decayed::default(),
+            web_tries: Decayed::default(),
+            sessions: Decayed::default(),
+            sessions_slow: Decayed::default(),
+            failed_all: 0,
+            succeeded_all: 0,
+            run: Run::new(record.start_ns, *key, record.id),
+        };
+        let service = self.services.touch_or_insert(&(key.src, key.dst, key.dst_port, key.proto), new);
+        let began_ns = service.run.first_ns;
+        service.run.go_on(at_ns, SILENCE_NS, *key, record.id);
+        if service.run.first_ns > began_ns {
+            (service.failed_all, service.succeeded_all) = (0, 0);
+        }
+        if failed {
+            sight.mark.failed = true;
+            service.failed.add(at_ns, QUICK_TAU_SECS, 1.0);
+            service.failed_all += 1;
+        }
+        if tried_web {
+            sight.mark.tried = true;
+            service.web_tries.add(at_ns, QUICK_TAU_SECS, 1.0);
+        }
+        if session {
+            service.sessions.add(at_ns, QUICK_TAU_SECS, 1.0);
+            service.sessions_slow.add(at_ns, SLOW_TAU_SECS, 1.0);
+        }
+        service.succeeded_all += u32::from(succeeded);
+        findings.extend(finding(service, sight, &self.settings, self.repeat_ns));
+        if failed {
+            self.spread(sight, findings);
+        }
+    }
+
+    /// Whether an ended flow is a short visit to a service that asks who is there.
+    fn is_short_session(&self, sight: &Sight<'_>) -> bool {
+        let record = sight.record;
+        let Some(backward) = &record.backward else { return false };
+        let lasted_ns = record.end_ns - record.start_ns;
+        record.key.proto == wire::PROTO_TCP
+            && matches!(
+                sight.payload.app,
+                AppProto::Ssh | AppProto::Telnet | AppProto::Ftp | AppProto::Rdp | AppProto::Rfb
+            )
+            && sight.payload.login != Login::Succeeded
+            && record.forward.payload_bytes > 0
+            && backward.payload_bytes > 0
+            && backward.payload_bytes <= self.settings.session_bytes_max
+            && lasted_ns <= self.settings.session_secs_max.saturating_mul(SEC)
+    }
+
+    /// Guesses at one service from many sources.
+    fn spread(&mut self, sight: &Sight<'_>, findings: &mut Vec<Finding>) {
+        let record = sight.record;
+        let (key, at_ns) = (&record.key, record.end_ns);
+        let new = || Target {
+            failed: Decayed::default(),
+            sources: DistinctSecs::default(),
+            run: Run::new(at_ns, *key, record.id),
+        };
+        let target = self.targets.touch_or_insert(&(key.dst, key.dst_port, key.proto), new);
+        target.run.go_on(at_ns, SILENCE_NS, *key, record.id);
+        target.failed.add(at_ns, QUICK_TAU_SECS, 1.0);
+        target.sources.insert(self.hasher.hash_one(key.src), at_ns);
+        let failed = target.failed.value_at(target.run.last_ns, QUICK_TAU_SECS);
+        let sources = target.sources.count(target.run.last_ns, SPREAD_SECS);
+        if failed < self.settings.spread_failed_60s
+            || sources < self.settings.spread_sources
+            || !target.run.pace.is_due(target.run.last_ns, failed, self.repeat_ns)
+        {
+            return;
+        }
+        let reason = format!(
+            "{} logins at {} of {} failed within a minute, from {} sources",
+            spoken_count(failed.round()),
+            service_name(sight),
+            address(key.dst),
+            spoken_count(sources),
+        );
+        let statement = Statement {
+            class: Class::BruteForce,
+            kind: "spread",
+            score: score(failed, self.settings.spread_failed_60s),
+            severity: Severity::High,
+            subject: Subject::Target { dst: key.dst },
+            reason,
+            evidence: vec![
+                evidence("failed_logins_60s", failed, self.settings.spread_failed_60s, "logins"),
+                evidence("sources_60s", sources, self.settings.spread_sources, "hosts"),
+            ],
+        };
+        findings.push(statement.into_finding(&target.run));
+    }
+}
+
+fn reached(service: &Service, settings: &BruteForceSettings) -> Option<Reached> {
+    let at_ns = service.run.last_ns;
+    let count = |counter: &Decayed, tau_secs| counter.value_at(at_ns, tau_secs);
+    let candidates = [
+        (count(&service.failed, QUICK_TAU_SECS), settings.failed_60s, "failed_logins_60s", "logins that failed"),
+        (
+            count(&service.web_tries, QUICK_TAU_SECS),
+            settings.web_tries_60s,
+            "web_logins_60s",
+            "requests with credentials",
+        ),
+        (count(&service.sessions, QUICK_TAU_SECS), settings.sessions_60s, "short_sessions_60s", "short sessions"),
+        (
+            count(&service.sessions_slow, SLOW_TAU_SECS),
+            settings.sessions_600s,
+            "short_sessions_600s",
+            "short sessions",
+        ),
+    ];
+    // Sums of decayed events fall short of whole numbers by a hair.
+    let first = candidates.into_iter().find(|(count, threshold, ..)| *count + 0.5 >= *threshold);
+    first.map(|(count, threshold, feature, what)| Reached {
+        count,
+        threshold,
+        feature,
+        what: format!("{} {what}", spoken_count(count.round())),
+    })
+}
+
+fn finding(service: &mut Service, sight: &Sight<'_>, settings: &BruteForceSettings, repeat_ns: u64) -> Option<Finding> {
+    let reached = reached(service, settings)?;
+    if !service.run.pace.is_due(service.run.last_ns, reached.count, repeat_ns) {
+        return None;
+    }
+    let key = &sight.record.key;
+    let then = match service.succeeded_all {
+        0 => String::new(),
+        times => format!(", and {times} that succeeded"),
+    };
+    let reason = format!(
+        "{} guesses at {} of {}: {} within {}{then}",
+        address(key.src),
+        service_name(sight),
+        address(key.dst),
+        reached.what,
+        spoken_secs(service.run.secs()),
+    );
+    let severe = reached.count >= 4.0 * reached.threshold || (service.succeeded_all > 0 && service.failed_all > 0);
+    let statement = Statement {
+        class: Class::BruteForce,
+        kind: sight.payload.app.known().unwrap_or_default().label(),
+        score: score(reached.count, reached.threshold),
+        severity: if severe { Severity::High } else { Severity::Medium },
+        subject: Subject::Service { src: key.src, dst: key.dst, dst_port: key.dst_port, proto: key.proto },
+        reason,
+        evidence: vec![
+            evidence(reached.feature, reached.count, reached.threshold, "connections"),
+            evidence("failed_logins", f64::from(service.failed_all), settings.failed_60s, "logins"),
+        ],
+    };
+    Some(statement.into_finding(&service.run))
+}
+
+/// `SSH (TCP port 22)`.
+fn service_name(sight: &Sight<'_>) -> String {
+    let app = sight.payload.app.label().to_uppercase();
+    format!("{app} (port {})", sight.record.key.dst_port)
+}

@@ -1,0 +1,331 @@
+//! Port scans (many ports of one target) and sweeps (one port, or ping, on many targets).
+
+use std::hash::BuildHasher;
+
+use foldhash::quality::FixedState;
+use ids_common::{flow::FlowKey, wire};
+
+use super::{
+    Attempt, Class, Finding, Keyed, Outcome, Probe, Severity, Statement, Subject, address, evidence, is_group,
+    track::{DistinctSecs, LONGEST_SECS, Run, SEC, score, spoken_count, spoken_secs},
+};
+use crate::{
+    bounded::BoundedMap,
+    config::{BehaviourSettings, ScanSettings, SweepSettings},
+};
+
+const QUICK_SECS: u64 = 60;
+/// A scan is another one after so long a silence.
+const SILENCE_NS: u64 = LONGEST_SECS * SEC;
+/// Traceroute sends UDP to ports counted up from here, with a small TTL.
+const TRACEROUTE_PORTS: std::ops::RangeInclusive<u16> = 33_434..=33_689;
+const TRACEROUTE_TTL_MAX: u8 = 40;
+/// Ports below belong to services: a flow from one of them to one above is an answer whose question was not seen.
+const SERVICE_PORTS_END: u16 = 1_024;
+
+pub(super) struct Scans {
+    hasher: FixedState,
+    pairs: BoundedMap<([u8; 16], [u8; 16], Transport), Tally>,
+    services: BoundedMap<([u8; 16], u16, Transport), Tally>,
+    sources: BoundedMap<[u8; 16], Scatter>,
+    scan: ScanSettings,
+    sweep: SweepSettings,
+    repeat_ns: u64,
+}
+
+/// What is scanned with: thresholds differ, and the two do not mix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Transport {
+    Tcp,
+    Udp,
+    Ping,
+    Sctp,
+}
+
+/// Things tried, and those of them that came to something.
+#[derive(Debug)]
+struct Tally {
+    tried: DistinctSecs,
+    good: DistinctSecs,
+    refused: u32,
+    silent: u32,
+    probes: [u32; PROBES.len()],
+    run: Run,
+}
+
+/// What one source tried of all ports of all targets.
+#[derive(Debug)]
+struct Scatter {
+    tally: Tally,
+    targets: DistinctSecs,
+}
+
+/// Fewer targets than this are scans of each, not of a block.
+const BLOCK_TARGETS_MIN: f64 = 10.0;
+
+/// Kinds of probe with their names as a scan and as a sweep.
+const PROBES: [(Probe, &str, &str); 9] = [
+    (Probe::Syn, "syn_scan", "syn_sweep"),
+    (Probe::Connect, "connect_scan", "connect_sweep"),
+    (Probe::Fin, "fin_scan", "fin_sweep"),
+    (Probe::Null, "null_scan", "null_sweep"),
+    (Probe::Xmas, "xmas_scan", "xmas_sweep"),
+    (Probe::Ack, "ack_scan", "ack_sweep"),
+    (Probe::Udp, "udp_scan", "udp_sweep"),
+    (Probe::Ping, "ping_scan", "ping_sweep"),
+    (Probe::Sctp, "sctp_scan", "sctp_sweep"),
+];
+
+impl Scans {
+    pub(super) fn new(settings: &BehaviourSettings, keyed: &Keyed) -> Self {
+        let limits = &settings.limits;
+        Self {
+            hasher: keyed.hasher.clone(),
+            pairs: keyed.map(limits.pairs_max),
+            services: keyed.map(limits.services_max),
+            sources: keyed.map(limits.sources_max),
+            scan: settings.scan.clone(),
+            sweep: settings.sweep.clone(),
+            repeat_ns: settings.limits.repeat_secs.saturating_mul(SEC),
+        }
+    }
+
+    pub(super) fn evicted(&self) -> u64 {
+        self.pairs.evicted() + self.services.evicted() + self.sources.evicted()
+    }
+
+    pub(super) fn attempt(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
+        let Some(transport) = transport_of(attempt) else { return };
+        let key = &attempt.key;
+        if transport != Transport::Ping {
+            let port = self.hasher.hash_one(key.dst_port);
+            let productive = attempt.outcome == Outcome::Engaged;
+            let pair = (key.src, key.dst, transport);
+            let tally = self.pairs.touch_or_insert(&pair, || Tally::new(attempt));
+            tally.count(attempt, port, productive);
+            let finding = vertical(tally, attempt, transport, &self.scan, self.repeat_ns);
+            findings.extend(finding);
+        }
+        let answered = matches!(attempt.outcome, Outcome::Engaged | Outcome::Idle);
+        let port = if transport == Transport::Ping { 0 } else { key.dst_port };
+        let target = self.hasher.hash_one(key.dst);
+        let tally = self.services.touch_or_insert(&(key.src, port, transport), || Tally::new(attempt));
+        tally.count(attempt, target, answered);
+        findings.extend(horizontal(tally, attempt, transport, &self.sweep, self.repeat_ns));
+
+        if transport == Transport::Tcp {
+            let both = self.hasher.hash_one((key.dst, key.dst_port));
+            let new = || Scatter { tally: Tally::new(attempt), targets: DistinctSecs::default() };
+            let scatter = self.sources.touch_or_insert(&key.src, new);
+            scatter.tally.count(attempt, both, answered);
+            scatter.targets.insert(target, attempt.at_ns);
+            findings.extend(scattered(scatter, attempt, &self.sweep, self.repeat_ns));
+        }
+    }
+}
+
+/// What an attempt may scan with; `None` where it is no probe.
+fn transport_of(attempt: &Attempt) -> Option<Transport> {
+    let key = &attempt.key;
+    if is_group(key.dst) || key.src == key.dst {
+        return None;
+    }
+    match attempt.probe {
+        Probe::Syn | Probe::Connect => Some(Transport::Tcp),
+        // Remains of a connection look like these, but go from a service's port, or come one at a time.
+        Probe::Fin | Probe::Null | Probe::Xmas | Probe::Ack => (!is_answer(key)).then_some(Transport::Tcp),
+        Probe::Udp => {
+            let traceroute = TRACEROUTE_PORTS.contains(&key.dst_port) && attempt.ttl <= TRACEROUTE_TTL_MAX;
+            (!traceroute && !is_answer(key)).then_some(Transport::Udp)
+        }
+        Probe::Ping => Some(Transport::Ping),
+        Probe::Sctp => Some(Transport::Sctp),
+        Probe::Stray | Probe::Other => None,
+    }
+}
+
+fn is_answer(key: &FlowKey) -> bool {
+    key.src_port < SERVICE_PORTS_END && key.dst_port >= SERVICE_PORTS_END && key.proto != wire::PROTO_ICMP
+}
+
+impl Tally {
+    fn new(attempt: &Attempt) -> Self {
+        Self {
+            tried: DistinctSecs::default(),
+            good: DistinctSecs::default(),
+            refused: 0,
+            silent: 0,
+            probes: [0; PROBES.len()],
+            run: Run::new(attempt.at_ns, attempt.key, attempt.id),
+        }
+    }
+
+    fn count(&mut self, attempt: &Attempt, thing: u64, good: bool) {
+        let first_ns = self.run.first_ns;
+        self.run.go_on(attempt.at_ns, SILENCE_NS, attempt.key, attempt.id);
+        if self.run.first_ns > first_ns {
+            *self = Self::new(attempt);
+        }
+        if good {
+            self.good.insert(thing, attempt.at_ns);
+        }
+        if attempt.before.is_some() {
+            return;
+        }
+        self.tried.insert(thing, attempt.at_ns);
+        self.refused += u32::from(attempt.outcome == Outcome::Refused);
+        self.silent += u32::from(attempt.outcome == Outcome::Silent);
+        for (count, (probe, ..)) in self.probes.iter_mut().zip(PROBES) {
+            *count += u32::from(probe == attempt.probe);
+        }
+    }
+
+    /// Things tried in vain lately, and their share.
+    fn vain(&self, at_ns: u64, window_secs: u64) -> (f64, f64) {
+        let tried = self.tried.count(at_ns, window_secs);
+        let vain = (tried - self.good.count(at_ns, window_secs)).max(0.0);
+        (vain, if tried > 0.0 { vain / tried } else { 0.0 })
+    }
+
+    /// The window in which the threshold is reached, with the count of things tried in vain.
+    fn exceeds(&self, thresholds: [(u64, f64); 2], share_min: f64) -> Option<(u64, f64, f64)> {
+        thresholds.into_iter().find_map(|(window_secs, threshold)| {
+            let (vain, share) = self.vain(self.run.last_ns, window_secs);
+            (vain >= threshold && share >= share_min).then_some((window_secs, vain, threshold))
+        })
+    }
+
+    /// The commonest kind of probe, first of equals.
+    fn commonest(&self) -> (Probe, &'static str, &'static str) {
+        let mut best = (0, PROBES[0]);
+        for (count, kind) in self.probes.iter().zip(PROBES) {
+            if *count > best.0 {
+                best = (*count, kind);
+            }
+        }
+        best.1
+    }
+}
+
+fn vertical(
+    tally: &mut Tally,
+    attempt: &Attempt,
+    transport: Transport,
+    settings: &ScanSettings,
+    repeat_ns: u64,
+) -> Option<Finding> {
+    let (quick, slow) = match transport {
+        Transport::Udp => (settings.udp_ports_60s, settings.udp_ports_600s),
+        Transport::Tcp | Transport::Sctp | Transport::Ping => (settings.ports_60s, settings.ports_600s),
+    };
+    let thresholds = [(QUICK_SECS, quick), (LONGEST_SECS, slow)];
+    let (window_secs, vain, threshold) = tally.exceeds(thresholds, settings.unproductive_share)?;
+    if !tally.run.pace.is_due(tally.run.last_ns, vain, repeat_ns) {
+        return None;
+    }
+    let tried = tally.tried.count(tally.run.last_ns, window_secs);
+    let (src, dst) = (attempt.key.src, attempt.key.dst);
+    let (_, kind, _) = tally.commonest();
+    let reason = format!(
+        "{} tried {} ports of {} in {}; {} of the attempts were refused, {} met silence",
+        address(src),
+        spoken_count(tried),
+        address(dst),
+        spoken_secs(tally.run.secs().min(window_secs as f64)),
+        tally.refused,
+        tally.silent,
+    );
+    let statement = Statement {
+        class: Class::PortScan,
+        kind,
+        score: score(vain, threshold),
+        severity: Severity::Medium,
+        subject: Subject::Pair { src, dst },
+        reason,
+        evidence: vec![
+            evidence("ports_tried", tried, threshold, "ports"),
+            evidence("ports_without_conversation", vain, threshold, "ports"),
+        ],
+    };
+    Some(statement.into_finding(&tally.run))
+}
+
+fn horizontal(
+    tally: &mut Tally,
+    attempt: &Attempt,
+    transport: Transport,
+    settings: &SweepSettings,
+    repeat_ns: u64,
+) -> Option<Finding> {
+    let (thresholds, share_min) = match transport {
+        Transport::Udp => ([(QUICK_SECS, settings.udp_targets_60s); 2], settings.udp_unanswered_share),
+        Transport::Tcp | Transport::Ping | Transport::Sctp => {
+            ([(QUICK_SECS, settings.targets_60s), (LONGEST_SECS, settings.targets_600s)], settings.unanswered_share)
+        }
+    };
+    let (window_secs, vain, threshold) = tally.exceeds(thresholds, share_min)?;
+    if !tally.run.pace.is_due(tally.run.last_ns, vain, repeat_ns) {
+        return None;
+    }
+    let tried = tally.tried.count(tally.run.last_ns, window_secs);
+    let what = match transport {
+        Transport::Ping => "pinged".to_owned(),
+        Transport::Tcp => format!("tried TCP port {} of", attempt.key.dst_port),
+        Transport::Udp => format!("tried UDP port {} of", attempt.key.dst_port),
+        Transport::Sctp => format!("tried SCTP port {} of", attempt.key.dst_port),
+    };
+    let (_, _, kind) = tally.commonest();
+    let reason = format!(
+        "{} {what} {} hosts in {}; {} of them did not answer or refused",
+        address(attempt.key.src),
+        spoken_count(tried),
+        spoken_secs(tally.run.secs().min(window_secs as f64)),
+        spoken_count(vain),
+    );
+    let statement = Statement {
+        class: Class::PortScan,
+        kind,
+        score: score(vain, threshold),
+        severity: Severity::Medium,
+        subject: Subject::Source { src: attempt.key.src },
+        reason,
+        evidence: vec![
+            evidence("hosts_tried", tried, threshold, "hosts"),
+            evidence("hosts_without_answer", vain, threshold, "hosts"),
+        ],
+    };
+    Some(statement.into_finding(&tally.run))
+}
+
+fn scattered(scatter: &mut Scatter, attempt: &Attempt, settings: &SweepSettings, repeat_ns: u64) -> Option<Finding> {
+    let Scatter { tally, targets } = scatter;
+    let thresholds = [(QUICK_SECS, settings.scatter_60s); 2];
+    let (window_secs, vain, threshold) = tally.exceeds(thresholds, settings.scatter_unanswered_share)?;
+    let targets = targets.count(tally.run.last_ns, window_secs);
+    if targets < BLOCK_TARGETS_MIN || !tally.run.pace.is_due(tally.run.last_ns, vain, repeat_ns) {
+        return None;
+    }
+    let tried = tally.tried.count(tally.run.last_ns, window_secs);
+    let reason = format!(
+        "{} tried {} ports on {} hosts in {}; {} of them did not answer or refused",
+        address(attempt.key.src),
+        spoken_count(tried),
+        spoken_count(targets),
+        spoken_secs(tally.run.secs().min(window_secs as f64)),
+        spoken_count(vain),
+    );
+    let statement = Statement {
+        class: Class::PortScan,
+        kind: "block_scan",
+        score: score(vain, threshold),
+        severity: Severity::Medium,
+        subject: Subject::Source { src: attempt.key.src },
+        reason,
+        evidence: vec![
+            evidence("services_tried", tried, threshold, "services"),
+            evidence("services_without_answer", vain, threshold, "services"),
+            evidence("hosts_tried", targets, BLOCK_TARGETS_MIN, "hosts"),
+        ],
+    };
+    Some(statement.into_finding(&tally.run))
+}
