@@ -15,6 +15,7 @@ pub mod fuse;
 pub mod model;
 
 pub use engine::{Engine, EngineParts, EngineStats};
+pub mod behaviour;
 
 /// What a flow, or a host's conduct, is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

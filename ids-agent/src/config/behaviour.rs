@@ -35,13 +35,7 @@ pub struct ScanSettings {
 
 impl Default for ScanSettings {
     fn default() -> Self {
-        Self {
-            ports_60s: 12.0,
-            ports_600s: 25.0,
-            unproductive_share: 0.6,
-            udp_ports_60s: 20.0,
-            udp_ports_600s: 60.0,
-        }
+        Self { ports_60s: 12.0, ports_600s: 25.0, unproductive_share: 0.6, udp_ports_60s: 20.0, udp_ports_600s: 60.0 }
     }
 }
 

@@ -293,7 +293,11 @@ fn probe_of(record: &FlowRecord) -> Probe {
             let kinds = TCP_SYN | TCP_ACK | TCP_FIN | TCP_RST | TCP_PSH | TCP_URG;
             match forward.first_flags & kinds {
                 flags if flags & (TCP_SYN | TCP_ACK | TCP_RST) == TCP_SYN => {
-                    if forward.ack > 0 { Probe::Connect } else { Probe::Syn }
+                    if forward.ack > 0 {
+                        Probe::Connect
+                    } else {
+                        Probe::Syn
+                    }
                 }
                 0 if forward.payload_bytes == 0 => Probe::Null,
                 TCP_FIN if forward.payload_bytes == 0 => Probe::Fin,

@@ -193,12 +193,7 @@ fn reached(service: &Service, settings: &BruteForceSettings) -> Option<Reached> 
             "requests with credentials",
         ),
         (count(&service.sessions, QUICK_TAU_SECS), settings.sessions_60s, "short_sessions_60s", "short sessions"),
-        (
-            count(&service.sessions_slow, SLOW_TAU_SECS),
-            settings.sessions_600s,
-            "short_sessions_600s",
-            "short sessions",
-        ),
+        (count(&service.sessions_slow, SLOW_TAU_SECS), settings.sessions_600s, "short_sessions_600s", "short sessions"),
     ];
     // Sums of decayed events fall short of whole numbers by a hair.
     let first = candidates.into_iter().find(|(count, threshold, ..)| *count + 0.5 >= *threshold);

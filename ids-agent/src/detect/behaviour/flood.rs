@@ -127,7 +127,8 @@ impl Floods {
 
     fn udp(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
         let key = &attempt.key;
-        let target = self.targets.touch_or_insert(&(key.dst, key.proto), || Target::new(key, attempt.id, attempt.at_ns));
+        let target =
+            self.targets.touch_or_insert(&(key.dst, key.proto), || Target::new(key, attempt.id, attempt.at_ns));
         let at_ns = attempt.at_ns;
         if attempt.before.is_some() {
             target.silent.add(at_ns, TAU_SECS, -1.0);

@@ -64,7 +64,8 @@ pub(super) struct Pace {
 impl Pace {
     /// Whether to tell now that the count stands at `count`; if so, notes it.
     pub(super) fn is_due(&mut self, at_ns: u64, count: f64, repeat_ns: u64) -> bool {
-        let due = self.told.is_none_or(|(told_ns, told)| at_ns >= told_ns.saturating_add(repeat_ns) || count >= 2.0 * told);
+        let due =
+            self.told.is_none_or(|(told_ns, told)| at_ns >= told_ns.saturating_add(repeat_ns) || count >= 2.0 * told);
         if due {
             self.told = Some((at_ns, count));
         }
