@@ -98,6 +98,9 @@ struct Sight<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     outcome: Option<Outcome>,
+    /// The flow's attempt is among the waiting ones, which takes the mark away once its grace has passed.
+    waits: bool,
+    ended: bool,
     forward_packets: u64,
     forward_bytes: u64,
     /// Counted as a stalled connection, as a hoarded one, as a web request with credentials.
@@ -151,6 +154,8 @@ impl Behaviour {
         let forward = &record.forward;
         let mut mark = before.unwrap_or(Mark {
             outcome: None,
+            waits: false,
+            ended: false,
             forward_packets: 0,
             forward_bytes: 0,
             stalled: false,
@@ -173,13 +178,15 @@ impl Behaviour {
             mark.outcome = Some(attempt.outcome);
             self.tell(&attempt, findings);
         }
+        mark.waits |= before.is_none() && mark.outcome.is_none();
+        mark.ended = ended;
         mark.forward_packets = forward.packets;
         mark.forward_bytes = forward.bytes;
         sight.mark = mark;
         self.floods.grow(&sight, findings);
         self.app_dos.see(&mut sight, findings);
         self.brute_force.see(&mut sight, findings);
-        if ended {
+        if ended && !mark.waits {
             self.marks.remove(&record.id);
         } else {
             *self.marks.touch_or_insert(&record.id, || sight.mark) = sight.mark;
@@ -210,9 +217,20 @@ impl Behaviour {
                 return;
             }
             let Some(attempt) = self.waiting.pop_front() else { return };
-            let Some(mark) = self.marks.peek_mut(&attempt.id) else { continue };
-            if mark.outcome.is_none() {
-                mark.outcome = Some(attempt.outcome);
+            let settled = match self.marks.peek_mut(&attempt.id) {
+                Some(mark) => {
+                    let settled = mark.outcome.replace(mark.outcome.unwrap_or(attempt.outcome)).is_some();
+                    mark.waits = false;
+                    if mark.ended {
+                        self.marks.remove(&attempt.id);
+                    }
+                    settled
+                }
+                // The mark had to go early, and with it what came later: silence is the likelier thing in a
+                // table so full.
+                None => false,
+            };
+            if !settled {
                 self.tell(&attempt, findings);
             }
         }

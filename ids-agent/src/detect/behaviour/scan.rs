@@ -49,6 +49,7 @@ struct Tally {
     good: DistinctSecs,
     refused: u32,
     silent: u32,
+    /// Attempts in vain by kind of probe.
     probes: [u32; PROBES.len()],
     run: Run,
 }
@@ -176,7 +177,7 @@ impl Tally {
         self.refused += u32::from(attempt.outcome == Outcome::Refused);
         self.silent += u32::from(attempt.outcome == Outcome::Silent);
         for (count, (probe, ..)) in self.probes.iter_mut().zip(PROBES) {
-            *count += u32::from(probe == attempt.probe);
+            *count += u32::from(!good && probe == attempt.probe);
         }
     }
 
