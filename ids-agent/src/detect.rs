@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::{features::FeatureVector, flow::FlowRecord, payload::PayloadFacts};
 
 pub mod anomaly;
+pub mod behaviour;
 mod engine;
 pub mod fuse;
 pub mod model;
 
 pub use engine::{Engine, EngineParts, EngineStats};
-pub mod behaviour;
 
 /// What a flow, or a host's conduct, is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
