@@ -12,5 +12,6 @@ pub mod netns;
 pub mod onnx;
 pub mod oracle;
 pub mod probe;
+pub mod replay;
 pub mod scene;
 pub mod shapes;
