@@ -1,10 +1,11 @@
 //! The traffic of each replay case in `tests/cases`, and the seeds of each fuzz corpus.
 //! `cargo run -p ids-tests --example generate` writes them; a test compares them with what is committed.
 
+use ids_agent::config::Config;
 use ids_common::parse::Link;
 
 use crate::{
-    capture::Timed,
+    capture::{self, Order, Timed, pcap, pcapng_block},
     frame::{self, Tcp},
     fuzz,
     scene::{Answer, End, MS, SECOND, START_NS, Said, Scene, client_hello, end, tls_data},
@@ -224,8 +225,92 @@ fn malformed_mix() -> Vec<Timed> {
     frames
 }
 
+/// Seeds of every fuzz target.
+pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    vec![("frame", frame_seeds()), ("capture_file", capture_seeds()), ("config", config_seeds())]
+}
+
+fn capture_seeds() -> Vec<Vec<u8>> {
+    let mut scene = Scene::default();
+    scene.lookup(0, end(CLIENT, 40_000), end(RESOLVER, 53), "www.example.com", [192, 0, 2, 100]);
+    scene.talk(SECOND, end(CLIENT, 40_001), end(SERVER, 80), MS, &[Said::Client(vec![b'x'; 90])]);
+    // Longer than any timeout.
+    scene.ping(900 * SECOND, CLIENT, SERVER, true);
+    let frames = scene.into_frames();
+    let bytes: Vec<_> = frames.iter().map(|frame| frame.bytes.clone()).collect();
+    let sound = pcap(capture::ETHERNET, &frames);
+    let classic = |magic: [u8; 4], order: Order, link: u32| {
+        let mut file =
+            [&magic[..], &order.u16(2), &order.u16(4), &[0; 8], &order.u32(65_535), &order.u32(link)].concat();
+        for (n, bytes) in (0u32..).zip(&bytes) {
+            let len = order.u32(bytes.len() as u32);
+            file.extend([order.u32(1_700_000_000 + n), order.u32(n * 7), len, len].concat());
+            file.extend(bytes);
+        }
+        file
+    };
+    let modern = |order: Order| {
+        let mut file = [order.section(), order.interface(1, 6), order.interface(101, 0x80 | 20)].concat();
+        for (n, bytes) in (0u64..).zip(&bytes) {
+            let micros = START_NS / 1_000 + n * 2_500_000;
+            file.extend(order.packet(0, micros, bytes));
+            file.extend(order.packet(1, (micros / 1_000_000) << 20, &bytes[14..]));
+        }
+        file
+    };
+    let little = Order::Little;
+    let simple = [&little.u32(60)[..], &bytes[0]].concat();
+    vec![
+        sound.clone(),
+        sound[..sound.len() - 30].to_vec(),
+        sound[..24].to_vec(),
+        sound[..13].to_vec(),
+        classic([0xd4, 0xc3, 0xb2, 0xa1], Order::Little, 1),
+        classic([0xa1, 0xb2, 0x3c, 0x4d], Order::Big, 1),
+        // Radiotap: a link type that is counted, not parsed.
+        classic([0xa1, 0xb2, 0xc3, 0xd4], Order::Big, 127),
+        [&sound[..24], &[0xff; 16], &sound[24..]].concat(),
+        modern(Order::Little),
+        modern(Order::Big),
+        // Both byte orders in one file, then a block of length zero.
+        [modern(Order::Big), modern(Order::Little), vec![6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat(),
+        // A packet of an interface that was never described, an unknown block, a simple packet, and a
+        // time past the end of the axis.
+        [
+            little.section(),
+            little.packet(3, 5, &bytes[0]),
+            little.interface(1, 9),
+            pcapng_block(little, 0x0bad, &[1, 2, 3]),
+            pcapng_block(little, 3, &simple),
+            little.packet(0, u64::MAX, &bytes[1]),
+            little.packet(0, 7, &bytes[2]),
+        ]
+        .concat(),
+        zstd::encode_all(sound.as_slice(), 3).unwrap(),
+        b"#!/bin/sh\n".to_vec(),
+        Vec::new(),
+    ]
+}
+
+fn config_seeds() -> Vec<Vec<u8>> {
+    let texts = [
+        toml::to_string(&Config::default()).unwrap(),
+        String::new(),
+        "[capture]\ninterfaces = [\"eth0\", \"br-lan\"]\nmode = \"native\"\n".into(),
+        "[capture]\nmode = \"fast\"\n".into(),
+        "[flow]\nidle_timeout_sec = 60\n".into(),
+        "[flow]\nidle_timeout_secs = 18446744073709551615\n".into(),
+        "flow.tick_millis = -1\nflow.tick_millis = 2\n".into(),
+        "[sample]\npackets = 3.5\nbytes = 0x400\n".into(),
+        "[[fuse.allow]]\nsource = \"10.0.0.0/8\"\nreason = \"backup\"\nexpires = \"2027-01-01\"\n".into(),
+        "[\"\u{fc}ml\u{e4}ut\"]\n\u{1f980} = '''\nlines\n'''\n".into(),
+        "[metrics]\nlisten = \"127.0.0.1:9000\" # loopback\n[log".into(),
+    ];
+    texts.into_iter().map(String::into_bytes).collect()
+}
+
 /// Seeds of the fuzz target `frame`.
-pub fn frame_seeds() -> Vec<Vec<u8>> {
+fn frame_seeds() -> Vec<Vec<u8>> {
     // Every hundredth or so well-formed one: 97 has no factor in common with the counts of the matrix.
     let sound = shapes::matrix().into_iter().step_by(97);
     let broken = shapes::broken().into_iter().map(|(shape, _)| shape);

@@ -1,15 +1,21 @@
 //! What each fuzz target does with its bytes. The fuzzers call these, and a plain test calls them
 //! with every file of the committed corpora.
 
-use std::path::Path;
+use std::{io::Cursor, path::Path};
 
-use ids_agent::config;
+use ids_agent::{
+    config::{self, FlowSettings, SampleSettings},
+    source::{packets::PacketSettings, pcap::PcapSource},
+};
 use ids_common::{
     flow::{Continuity, FlowSlot},
     parse::{Frame, Link, parse},
 };
 
-use crate::oracle::{self, Seen};
+use crate::{
+    oracle::{self, Seen},
+    replay::{assert_conserved, replay},
+};
 
 const LINKS: [Link; 5] = [Link::Ethernet, Link::RawIp, Link::LinuxSll, Link::LinuxSll2, Link::Loopback];
 
@@ -40,6 +46,18 @@ pub fn frame(data: &[u8]) {
     merged.merge(&FlowSlot::begin(&meta, 5_000_000_000, Continuity::Continues));
     assert_eq!(uncut, merged);
     assert_eq!((uncut.packets, uncut.bytes), (2, 2 * u64::from(meta.len)));
+}
+
+/// Replays a capture down to flow records: whatever the bytes, nothing is lost but by name.
+pub fn capture_file(data: &[u8]) {
+    // Long ticks, because a capture may claim years of silence between its packets; a small table, so
+    // that slots are pushed out of it too.
+    let flow = FlowSettings { tick_millis: 60_000, flows_max: 16, ..FlowSettings::default() };
+    let settings = PacketSettings { slots_max: 24, ..PacketSettings::new(&flow, &SampleSettings::default()) };
+    let input = Box::new(Cursor::new(data.to_vec()));
+    let Ok(source) = PcapSource::from_read("fuzzed", input, &settings, flow.tick_ns()) else { return };
+    // Bytes in memory cannot fail to be read, so an error here is a finding.
+    assert_conserved(&replay(source, &flow).unwrap(), "fuzzed");
 }
 
 /// Reads a configuration: settings that hold what they promise, or one line that says why not.

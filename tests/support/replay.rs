@@ -50,7 +50,13 @@ pub fn replay(mut source: PcapSource, flow: &FlowSettings) -> Result<Replayed, C
         }
         ended.extend(due.drain(..).filter(FlowRecord::is_ended));
         if progress == Progress::End {
-            return Ok(Replayed { facts: source.facts(), totals: *source.totals(), stats: table.stats(), ended, samples });
+            return Ok(Replayed {
+                facts: source.facts(),
+                totals: *source.totals(),
+                stats: table.stats(),
+                ended,
+                samples,
+            });
         }
     }
 }
@@ -66,7 +72,11 @@ pub fn assert_conserved(replayed: &Replayed, what: &str) {
 
     let packets: u64 = ended.iter().map(FlowRecord::packets).sum();
     let bytes: u64 = ended.iter().map(FlowRecord::bytes).sum();
-    assert_eq!((packets, bytes), (in_flows, totals.counter(Counter::FlowBytes)), "{what}: packets and bytes in records");
+    assert_eq!(
+        (packets, bytes),
+        (in_flows, totals.counter(Counter::FlowBytes)),
+        "{what}: packets and bytes in records"
+    );
     assert_eq!((stats.packets_ended, stats.bytes_ended), (packets, bytes), "{what}: the table's own count");
     assert_eq!((stats.started, stats.active), (ended.len() as u64, 0), "{what}: every flow ends once");
     assert_eq!(stats.ended_all(), stats.started, "{what}: every end has a reason");
