@@ -22,7 +22,7 @@ def unseen_probabilities(table: Table, params, seed):
     fold_of = folds(table, FOLDS)
     told = np.zeros((len(table), len(CLASSES)), dtype=np.float32)
     for fold in range(FOLDS):
-        held = fold_of[table.source] == fold
+        held = fold_of == fold
         if not held.any():
             continue
         seen = table.take(~held)
@@ -36,7 +36,7 @@ def unseen_errors(table: Table, params, seed):
     fold_of = folds(table, FOLDS)
     told = np.full(len(table), np.nan, dtype=np.float32)
     for fold in range(FOLDS):
-        held = fold_of[table.source] == fold
+        held = fold_of == fold
         benign = table.y == 0
         if not (held & benign).any():
             continue
@@ -80,9 +80,8 @@ def set_thresholds(flows: Flows):
         called = flows.called(thresholds)
         for y in spoken:
             right = ((called == y) & (flows.y == y)).sum()
-            weight = np.where(flows.y == y, 1.0, 1.0)[called == y].sum()
             recall = right / max((flows.y == y).sum(), 1)
-            if right < PRECISION_MIN * weight or recall < RECALL_MIN:
+            if right < PRECISION_MIN * (called == y).sum() or recall < RECALL_MIN:
                 thresholds[y] = NEVER
     return thresholds
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from table import CLASSES, Table, weights
+from table import CLASSES, Table, of_one_source, weights
 
 TOLERANCE = 1e-3
 
@@ -185,6 +185,11 @@ def classifier_card(table: Table, figures, params, seed) -> str:
             + ", ".join(f"{name} {share:.2%}" for name, share in worst)
             + ".",
             "",
+            *[
+                f"{CLASSES[y]} comes almost from one source ({table.sources[source]}): there its captures, not the source, "
+                "were left out in turn, so its recall says little about other networks.\n"
+                for y, source in of_one_source(table).items()
+            ],
             "The thresholds were chosen on these same flows, so that the share of benign flows called an attack is what "
             "was asked for and not a measure of the next network.",
             "",
