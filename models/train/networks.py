@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import block_diag
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -49,10 +50,18 @@ def fit_scale(x, schema, weight) -> Scale:
 
 
 def fit_classifier(x, y, weight, schema, classes, params, seed) -> Network:
-    """An MLP over the classes `0..classes`; a class without rows gets an output that stays low."""
+    """The mean of several MLPs over the classes `0..classes`, as one network.
+
+    A class without rows gets an output that stays low.
+    """
     scale = fit_scale(x, schema, weight)
-    rng = np.random.default_rng(seed)
     z = scale(x)
+    members = [fit_member(z, y, weight, classes, params, seed * 1000 + at) for at in range(params["members"])]
+    return Network(scale, side_by_side(members))
+
+
+def fit_member(z, y, weight, classes, params, seed):
+    rng = np.random.default_rng(seed)
     # Each flow is also seen a little blurred, so that no single exact value decides.
     z = np.concatenate([z, z + rng.normal(0, params["blur"], z.shape).astype(np.float32)])
     y, weight = np.concatenate([y, y]), np.concatenate([weight, weight])
@@ -71,7 +80,23 @@ def fit_classifier(x, y, weight, schema, classes, params, seed) -> Network:
         network.fit(z, y, sample_weight=weight)
     layers = [(w.astype(np.float32), b.astype(np.float32)) for w, b in zip(network.coefs_, network.intercepts_)]
     layers[-1] = spread(layers[-1], network.classes_, classes, binary=len(network.classes_) == 2)
-    return Network(scale, layers)
+    return layers
+
+
+def side_by_side(members):
+    """One network whose outputs are the means of the members' outputs."""
+    layers = []
+    for at, parts in enumerate(zip(*members)):
+        first, last = at == 0, at + 1 == len(members[0])
+        if first:
+            w = np.concatenate([w for w, _ in parts], axis=1)
+        elif last:
+            w = np.concatenate([w for w, _ in parts], axis=0)
+        else:
+            w = block_diag(*[w for w, _ in parts])
+        b = sum(b for _, b in parts) / len(parts) if last else np.concatenate([b for _, b in parts])
+        layers.append(((w / len(parts) if last else w).astype(np.float32), b.astype(np.float32)))
+    return layers
 
 
 def spread(layer, known, classes, binary):
