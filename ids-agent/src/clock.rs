@@ -62,6 +62,25 @@ impl WallOffset {
     }
 }
 
+/// What a source's times count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// Nanoseconds since the Unix epoch: capture files.
+    Wall,
+    /// Nanoseconds since boot: live traffic.
+    Boottime,
+}
+
+impl Axis {
+    /// The offset as it is now: the machine's clock may be set while the agent runs.
+    pub fn offset(self) -> WallOffset {
+        match self {
+            Self::Wall => WallOffset::ZERO,
+            Self::Boottime => WallOffset::of_boottime(),
+        }
+    }
+}
+
 /// A point in wall time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {

@@ -1,0 +1,177 @@
+//! Sinks and their queue: order, bounds, rotation, torn lines, full disks.
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::{fs, path::Path};
+
+use super::*;
+use crate::config::Fsync;
+
+const KEEP_ALL: FileSettings = FileSettings { rotate_bytes: 0, rotate_keep: 3, fsync: Fsync::Never };
+
+fn line(rank: Rank, text: &str) -> Line {
+    Line { rank, bytes: format!("{text}\n").into_bytes() }
+}
+
+fn texts(lines: &[Line]) -> Vec<String> {
+    lines.iter().map(|line| String::from_utf8_lossy(&line.bytes).trim_end().to_owned()).collect()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// Offers lines to a queue of three and returns what is left, with the totals.
+fn overflow(offered: &[(Rank, &str)]) -> (Vec<String>, SinkStats) {
+    let queue = LineQueue::new(3, Overflow::DropLeast);
+    for (rank, text) in offered {
+        queue.push(line(*rank, text));
+    }
+    let mut left = Vec::new();
+    assert_eq!(queue.take(&mut left, 100), Work::Lines);
+    queue.settle(&Delivery { written: left.len() as u64, ..Delivery::default() });
+    (texts(&left), queue.stats())
+}
+
+#[test]
+fn a_full_queue_keeps_the_most_severe_in_order() {
+    let offered = [
+        (Rank::Low, "low 1"),
+        (Rank::Flow, "flow 1"),
+        (Rank::Low, "low 2"),
+        (Rank::High, "high 1"),
+        (Rank::Info, "info 1"),
+        (Rank::High, "high 2"),
+        (Rank::Medium, "medium 1"),
+    ];
+    let (left, stats) = overflow(&offered);
+    assert_eq!(left, ["high 1", "high 2", "medium 1"]);
+    assert_eq!((stats.offered, stats.written, stats.dropped[DropReason::QueueFull as usize]), (7, 3, 4));
+    assert!(stats.is_conserved());
+}
+
+#[test]
+fn among_equals_the_oldest_goes() {
+    let (left, _) = overflow(&[(Rank::High, "1"), (Rank::High, "2"), (Rank::High, "3"), (Rank::High, "4")]);
+    assert_eq!(left, ["2", "3", "4"]);
+}
+
+#[test]
+fn a_waiting_queue_loses_nothing() {
+    let queue = LineQueue::new(2, Overflow::Wait);
+    let taken = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..500 {
+                queue.push(line(Rank::Flow, &number.to_string()));
+            }
+            queue.close();
+        });
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        while queue.take(&mut some, 3) == Work::Lines {
+            queue.settle(&Delivery { written: some.len() as u64, ..Delivery::default() });
+            all.append(&mut some);
+        }
+        all
+    });
+    assert_eq!(texts(&taken), (0..500).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(queue.stats(), SinkStats { offered: 500, written: 500, ..SinkStats::default() });
+}
+
+#[test]
+fn abandoned_lines_are_counted() {
+    let queue = LineQueue::new(10, Overflow::DropLeast);
+    queue.push(line(Rank::High, "a"));
+    queue.push(line(Rank::High, "b"));
+    queue.abandon();
+    queue.push(line(Rank::High, "c"));
+    let stats = queue.stats();
+    assert_eq!((stats.offered, stats.dropped[DropReason::Stopped as usize], stats.queued), (3, 3, 0));
+    assert_eq!(queue.take(&mut Vec::new(), 1), Work::Done);
+}
+
+#[test]
+fn rotation_keeps_the_newest_files_and_every_line_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.ndjson");
+    let settings = FileSettings { rotate_bytes: 20, rotate_keep: 2, ..KEEP_ALL };
+    let mut sink = FileSink::open("alerts", &path, settings).unwrap();
+    let mut rotations = 0;
+    for number in 0..7 {
+        rotations += sink.write(&[line(Rank::High, &format!("line {number}"))]).rotations;
+    }
+    assert_eq!(rotations, 3);
+    assert_eq!(read(&path), "line 6\n");
+    assert_eq!(read(&dir.path().join("alerts.ndjson.1")), "line 4\nline 5\n");
+    assert_eq!(read(&dir.path().join("alerts.ndjson.2")), "line 2\nline 3\n");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn a_batch_larger_than_a_file_is_spread_over_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let settings = FileSettings { rotate_bytes: 10, rotate_keep: 9, ..KEEP_ALL };
+    let mut sink = FileSink::open("alerts", &path, settings).unwrap();
+    let lines: Vec<Line> = ["1234", "5678", "abcd", "one line that is longer than a file", "e"]
+        .iter()
+        .map(|text| line(Rank::High, text))
+        .collect();
+    let delivery = sink.write(&lines);
+    assert_eq!((delivery.written, delivery.rotations), (5, 3));
+    assert_eq!(read(&dir.path().join("a.3")), "1234\n5678\n");
+    assert_eq!(read(&dir.path().join("a.1")), "one line that is longer than a file\n");
+    assert_eq!(read(&path), "e\n");
+}
+
+#[test]
+fn reopening_follows_a_file_that_was_moved_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, moved) = (dir.path().join("alerts"), dir.path().join("alerts.old"));
+    let mut sink = FileSink::open("alerts", &path, KEEP_ALL).unwrap();
+    sink.write(&[line(Rank::High, "before")]);
+    fs::rename(&path, &moved).unwrap();
+    sink.write(&[line(Rank::High, "between")]);
+    sink.reopen().unwrap();
+    sink.write(&[line(Rank::High, "after")]);
+    assert_eq!((read(&moved).as_str(), read(&path).as_str()), ("before\nbetween\n", "after\n"));
+}
+
+#[test]
+fn a_torn_line_is_cut_off_and_whole_ones_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts");
+    fs::write(&path, "{\"whole\":1}\n{\"to").unwrap();
+    let mut sink = FileSink::open("alerts", &path, KEEP_ALL).unwrap();
+    sink.write(&[line(Rank::High, "next")]);
+    assert_eq!(read(&path), "{\"whole\":1}\nnext\n");
+}
+
+#[test]
+fn a_full_disk_is_counted_and_does_not_stop_the_sink() {
+    let mut sink = FileSink::open("alerts", Path::new("/dev/full"), KEEP_ALL).unwrap();
+    let delivery = sink.write(&[line(Rank::High, "a"), line(Rank::Low, "b")]);
+    assert_eq!((delivery.written, delivery.dropped[DropReason::DiskFull as usize]), (0, 2));
+    sink.finish().unwrap();
+}
+
+#[test]
+fn a_file_in_the_making_shows_only_when_complete() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out.csv");
+    fs::write(&path, "old").unwrap();
+    let mut dropped = WholeFile::create(&path).unwrap();
+    dropped.write_all(b"half").unwrap();
+    drop(dropped);
+    assert_eq!(read(&path), "old");
+    let mut whole = WholeFile::create(&path).unwrap();
+    whole.write_all(b"new").unwrap();
+    whole.commit().unwrap();
+    assert_eq!(read(&path), "new");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn an_unwritable_place_is_named() {
+    let error = FileSink::open("alerts", Path::new("/nonexistent/alerts"), KEEP_ALL).map(|_| ()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot open `/nonexistent/alerts` for writing: No such file"), "{error}");
+}
