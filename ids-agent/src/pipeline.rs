@@ -1,1 +1,463 @@
-//! Written next.
+//! Builds the line from a source to the sinks and runs it. The only module that spawns.
+//!
+//! ```text
+//! source ══▶ engine ──▶ queue ──▶ sink          ══▶ batches, recycled; BATCHES of them in all
+//!   thread      thread     (one pair a sink)    ──▶ lines; alert.queue_max of them a sink
+//! ```
+//!
+//! When the engine is slow the source waits for a batch to come back, counted as
+//! `engine_queue_full`; live, the ring then fills and counts what it drops. When a sink is slow its
+//! queue drops what matters least, counted; on replay the engine waits instead.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    },
+    thread,
+};
+
+use crate::{
+    alert::Renderer,
+    clock::Stopwatch,
+    detect::{Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, ModelInfo, Outcome,
+        Severity, Verdict, Witness},
+    http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
+    sink::{AlertSink, Line, LineQueue, Overflow, Rank, SinkError, SinkStats, Work},
+    source::{Batch, FlowSource, Progress, Totals},
+    supervisor::{Roster, StopFlag},
+};
+
+mod serve;
+
+pub use serve::{Ended, Hangup, ServeError, Watch, supervise};
+
+/// Batches in the line: one being filled, one being judged, two between.
+const BATCHES: usize = 4;
+/// Lines that a sink takes from its queue at once.
+const LINES_TAKEN_MAX: usize = 256;
+
+/// Why the line ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError<E: std::error::Error> {
+    #[error(transparent)]
+    Source(E),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error("cannot start thread `{name}`: {source}; the machine is out of threads or memory")]
+    Spawn { name: &'static str, source: io::Error },
+    #[error("thread `{name}` panicked; please report this as a bug")]
+    Panicked { name: &'static str },
+}
+
+/// What a source says of itself beside its batches.
+#[derive(Clone, Debug, Default)]
+pub struct SourceState {
+    pub attached: Vec<AttachState>,
+    pub ring_bytes: u64,
+    pub ring_used_bytes: u64,
+    pub map_bytes: u64,
+}
+
+/// Takes what the engine decided, in order.
+pub trait Consumer {
+    fn incident(&mut self, incident: &Incident);
+
+    fn verdict(&mut self, verdict: &Verdict);
+
+    /// The queues that the consumer feeds, for metrics.
+    fn queues(&self) -> Vec<QueueGauge> {
+        Vec::new()
+    }
+}
+
+/// Where running figures are shown while the line runs.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    pub metrics: Option<Arc<Metrics>>,
+    pub health: Option<Arc<Health>>,
+}
+
+/// How a line is watched and stopped.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    pub stop: StopFlag,
+    pub roster: Roster,
+    pub gauges: Gauges,
+}
+
+/// What the line has done by its end.
+#[derive(Clone, Debug)]
+pub struct LineReport {
+    pub totals: Totals,
+    pub stats: EngineStats,
+    pub batches_sent: u64,
+    pub batches_judged: u64,
+    pub engine_queue_full: u64,
+    /// Whether the source came to its end, rather than being stopped.
+    pub complete: bool,
+}
+
+/// A tick on its way to the engine.
+struct Parcel {
+    batch: Batch,
+    state: SourceState,
+}
+
+/// Runs a source through an engine into a consumer, on the calling thread and one more, until the
+/// source ends or a stop is asked for.
+pub fn run_line<S>(
+    mut source: S,
+    mut observe: impl FnMut(&S) -> SourceState + Send,
+    mut engine: Engine,
+    consumer: &mut dyn Consumer,
+    control: &Control,
+) -> Result<LineReport, PipelineError<S::Error>>
+where
+    S: FlowSource + Send,
+{
+    let (to_engine, from_source) = sync_channel::<Parcel>(BATCHES);
+    let (give_back, recycled) = sync_channel::<Batch>(BATCHES);
+    let sent = AtomicU64::new(0);
+    let waits = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let _badge = control.roster.enter("engine");
+        let reader = {
+            let (stop, roster, sent, waits) = (control.stop.clone(), control.roster.clone(), &sent, &waits);
+            thread::Builder::new().name("source".to_owned()).spawn_scoped(scope, move || {
+                let _badge = roster.enter("source");
+                read(&mut source, &mut observe, &to_engine, &recycled, &stop, sent, waits)
+            })
+        }
+        .map_err(|source| PipelineError::Spawn { name: "source", source })?;
+
+        let (totals, batches_judged) = judge(&from_source, &give_back, &mut engine, consumer, control, &sent, &waits);
+        let complete = match reader.join() {
+            Ok(read) => read.map_err(PipelineError::Source)?,
+            Err(_) => return Err(PipelineError::Panicked { name: "source" }),
+        };
+        Ok(LineReport {
+            totals,
+            stats: engine.stats(),
+            batches_sent: sent.load(Ordering::Relaxed),
+            batches_judged,
+            engine_queue_full: waits.load(Ordering::Relaxed),
+            complete,
+        })
+    })
+}
+
+/// Reads batches until the source ends or is stopped; says whether it ended.
+fn read<S: FlowSource>(
+    source: &mut S,
+    observe: &mut impl FnMut(&S) -> SourceState,
+    to_engine: &SyncSender<Parcel>,
+    recycled: &Receiver<Batch>,
+    stop: &StopFlag,
+    sent: &AtomicU64,
+    waits: &AtomicU64,
+) -> Result<bool, S::Error> {
+    let mut made = 0;
+    while !stop.is_asked() {
+        let mut batch = match recycled.try_recv() {
+            Ok(batch) => batch,
+            Err(TryRecvError::Empty) if made < BATCHES => {
+                made += 1;
+                Batch::default()
+            }
+            Err(TryRecvError::Empty) => {
+                waits.fetch_add(1, Ordering::Relaxed);
+                let Ok(batch) = recycled.recv() else { return Ok(false) };
+                batch
+            }
+            Err(TryRecvError::Disconnected) => return Ok(false),
+        };
+        let progress = source.next_batch(&mut batch)?;
+        let state = observe(source);
+        // There are no more batches than places, so this waits for nobody.
+        if to_engine.send(Parcel { batch, state }).is_err() {
+            return Ok(false);
+        }
+        sent.fetch_add(1, Ordering::Relaxed);
+        match progress {
+            Progress::Tick => {}
+            Progress::End => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
+/// Judges batches until no more come, then what is left.
+fn judge(
+    from_source: &Receiver<Parcel>,
+    give_back: &SyncSender<Batch>,
+    engine: &mut Engine,
+    consumer: &mut dyn Consumer,
+    control: &Control,
+    sent: &AtomicU64,
+    waits: &AtomicU64,
+) -> (Totals, u64) {
+    let mut outcome = Outcome::default();
+    let mut totals = Totals::default();
+    let mut state = SourceState::default();
+    let mut judged = 0u64;
+    for parcel in from_source {
+        let watch = Stopwatch::start();
+        engine.step(&parcel.batch, &mut outcome);
+        if let Some(metrics) = &control.gauges.metrics {
+            metrics.observe_step(watch.elapsed());
+        }
+        totals = parcel.batch.totals;
+        state = parcel.state;
+        judged += 1;
+        // The source may be gone already.
+        let _ = give_back.send(parcel.batch);
+        deliver(&mut outcome, consumer, control);
+        publish(control, consumer, engine, &totals, &state, [judged, sent.load(Ordering::Relaxed)], waits);
+    }
+    engine.finish(&mut outcome);
+    deliver(&mut outcome, consumer, control);
+    publish(control, consumer, engine, &totals, &state, [judged, judged], waits);
+    (totals, judged)
+}
+
+fn deliver(outcome: &mut Outcome, consumer: &mut dyn Consumer, control: &Control) {
+    for incident in &outcome.incidents {
+        consumer.incident(incident);
+        if let Some(metrics) = &control.gauges.metrics {
+            metrics.count_alert(incident.class, incident.severity);
+        }
+    }
+    for verdict in &outcome.verdicts {
+        consumer.verdict(verdict);
+        if let Some(metrics) = &control.gauges.metrics {
+            metrics.count_verdict(verdict.class);
+        }
+    }
+    outcome.clear();
+}
+
+fn publish(
+    control: &Control,
+    consumer: &dyn Consumer,
+    engine: &Engine,
+    totals: &Totals,
+    state: &SourceState,
+    [judged, sent]: [u64; 2],
+    waits: &AtomicU64,
+) {
+    if let Some(health) = &control.gauges.health {
+        health.stepped();
+    }
+    let Some(metrics) = &control.gauges.metrics else { return };
+    let stats = engine.stats();
+    metrics.update(&Snapshot {
+        totals: *totals,
+        flows_active: stats.flow.active,
+        flows_started: stats.flow.started,
+        flows_ended: crate::flow::FlowEnd::ALL.iter().map(|end| (end.label(), stats.flow.ended_by(*end))).collect(),
+        forgotten: forgotten(&stats),
+        flows_judged: stats.judged,
+        engine_queue_batches: sent.saturating_sub(judged),
+        engine_queue_full: waits.load(Ordering::Relaxed),
+        queues: consumer.queues(),
+        attached: state.attached.clone(),
+        ring_bytes: state.ring_bytes,
+        ring_used_bytes: state.ring_used_bytes,
+        map_bytes: state.map_bytes,
+        detectors: stats.detectors,
+    });
+}
+
+/// What bounded tables let go early.
+fn forgotten(stats: &EngineStats) -> Vec<(&'static str, u64)> {
+    vec![
+        ("payload_flows", stats.payload.flows_evicted),
+        ("payload_bytes", stats.payload.bytes_evicted),
+        ("incidents", stats.fuse.incidents_evicted),
+        ("verdicts", stats.fuse.verdicts_early),
+        ("marks", stats.fuse.marks_evicted),
+        ("covers", stats.fuse.covers_evicted),
+    ]
+}
+
+/// Builds an engine whose detectors are timed where there are metrics.
+pub fn build_engine(mut parts: EngineParts, metrics: Option<&Arc<Metrics>>) -> Engine {
+    if let Some(metrics) = metrics {
+        metrics.set_models(parts.detectors.iter().filter_map(|detector| detector.model()).collect::<Vec<_>>().iter());
+        parts.detectors = parts
+            .detectors
+            .into_iter()
+            .map(|inner| Box::new(Timed { inner, metrics: Arc::clone(metrics) }) as Box<dyn Detector>)
+            .collect();
+    }
+    Engine::new(parts)
+}
+
+/// A detector with a stopwatch: the engine itself knows no clock.
+struct Timed {
+    inner: Box<dyn Detector>,
+    metrics: Arc<Metrics>,
+}
+
+impl Detector for Timed {
+    fn witness(&self) -> Witness {
+        self.inner.witness()
+    }
+
+    fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>) {
+        let watch = Stopwatch::start();
+        self.inner.judge(flows, now_ns, findings);
+        if !flows.is_empty() {
+            self.metrics.observe_judge(self.inner.witness(), watch.elapsed());
+        }
+    }
+
+    fn stats(&self) -> DetectorStats {
+        self.inner.stats()
+    }
+
+    fn model(&self) -> Option<ModelInfo> {
+        self.inner.model()
+    }
+}
+
+/// Renders alerts and flow lines into the queues of their sinks.
+pub struct Lines {
+    renderer: Renderer,
+    alerts: Option<Outlet>,
+    flows: Option<Outlet>,
+}
+
+/// A queue and the name of the sink behind it.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    pub sink: &'static str,
+    pub queue: Arc<LineQueue>,
+}
+
+impl Lines {
+    pub fn new(renderer: Renderer, alerts: Option<Outlet>, flows: Option<Outlet>) -> Self {
+        Self { renderer, alerts, flows }
+    }
+}
+
+impl Consumer for Lines {
+    fn incident(&mut self, incident: &Incident) {
+        if let Some(outlet) = &self.alerts {
+            let rank = match incident.severity {
+                Severity::High => Rank::High,
+                Severity::Medium => Rank::Medium,
+                Severity::Low => Rank::Low,
+                Severity::Info => Rank::Info,
+            };
+            outlet.queue.push(Line { rank, bytes: self.renderer.alert(incident) });
+        }
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) {
+        if let Some(outlet) = &self.flows {
+            outlet.queue.push(Line { rank: Rank::Flow, bytes: self.renderer.flow(verdict) });
+        }
+    }
+
+    fn queues(&self) -> Vec<QueueGauge> {
+        let mut outlets: Vec<&Outlet> = self.alerts.iter().chain(&self.flows).collect();
+        outlets.dedup_by_key(|outlet| outlet.sink);
+        outlets
+            .into_iter()
+            .map(|outlet| QueueGauge {
+                sink: outlet.sink,
+                lines_max: outlet.queue.lines_max(),
+                stats: outlet.queue.stats(),
+            })
+            .collect()
+    }
+}
+
+/// The sinks of a run, each on a thread of its own.
+#[derive(Default)]
+pub struct Sinks {
+    running: Vec<RunningSink>,
+}
+
+struct RunningSink {
+    name: &'static str,
+    queue: Arc<LineQueue>,
+    thread: thread::JoinHandle<Result<(), SinkError>>,
+}
+
+impl Sinks {
+    /// Starts a sink's thread; the outlet feeds it.
+    pub fn start(
+        &mut self,
+        sink: Box<dyn AlertSink>,
+        lines_max: usize,
+        overflow: Overflow,
+        roster: &Roster,
+    ) -> Result<Outlet, io::Error> {
+        let name = sink.name();
+        let queue = Arc::new(LineQueue::new(lines_max, overflow));
+        let (theirs, roster) = (Arc::clone(&queue), roster.clone());
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _badge = roster.enter(name);
+            drain(sink, &theirs)
+        })?;
+        self.running.push(RunningSink { name, queue: Arc::clone(&queue), thread });
+        Ok(Outlet { sink: name, queue })
+    }
+
+    /// The queues, for those who reopen files.
+    pub fn queues(&self) -> Vec<Arc<LineQueue>> {
+        self.running.iter().map(|sink| Arc::clone(&sink.queue)).collect()
+    }
+
+    /// Lets every sink write what waits, and makes it last. The first failure is returned, after all
+    /// have ended.
+    pub fn finish(self) -> Result<Vec<(&'static str, SinkStats)>, SinkError> {
+        let mut stats = Vec::new();
+        let mut failure = None;
+        for sink in self.running {
+            sink.queue.close();
+            match sink.thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    failure.get_or_insert(error);
+                }
+                Err(_) => tracing::error!(sink = sink.name, "sink panicked"),
+            }
+            stats.push((sink.name, sink.queue.stats()));
+        }
+        failure.map_or(Ok(stats), Err)
+    }
+
+    /// Gives up what waits; files in the making vanish.
+    pub fn discard(self) {
+        for sink in &self.running {
+            sink.queue.abandon();
+        }
+        for sink in self.running {
+            if sink.thread.join().is_err() {
+                tracing::error!(sink = sink.name, "sink panicked");
+            }
+        }
+    }
+}
+
+/// Writes what a queue holds until it is closed and empty.
+fn drain(mut sink: Box<dyn AlertSink>, queue: &LineQueue) -> Result<(), SinkError> {
+    let mut lines = Vec::new();
+    loop {
+        match queue.take(&mut lines, LINES_TAKEN_MAX) {
+            Work::Lines => queue.settle(&sink.write(&lines)),
+            Work::Reopen => match sink.reopen() {
+                Ok(()) => tracing::info!(sink = sink.name(), "reopened"),
+                Err(error) => tracing::error!(sink = sink.name(), %error, "kept the old file"),
+            },
+            Work::Done if queue.is_abandoned() => return Ok(()),
+            Work::Done => return sink.finish(),
+        }
+    }
+}

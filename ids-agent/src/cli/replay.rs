@@ -1,0 +1,249 @@
+//! `replay`: capture files through the line, with alerts, flow lines and a summary.
+
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{
+    Failure, LogChoice, ReplayArgs, effective, inputs,
+    inputs::is_dash,
+    parts, print, say,
+    summary::Summary,
+};
+use crate::{
+    alert::{Provenance, Renderer},
+    clock::{Axis, Stopwatch},
+    config::Config,
+    detect::{Detector, Incident, Verdict},
+    pipeline::{
+        Consumer, Control, Ended, Hangup, Lines, Outlet, PipelineError, Sinks, SourceState, Watch, build_engine,
+        run_line, supervise,
+    },
+    sink::{AlertSink, Overflow, SinkError, StdoutSink, WholeSink},
+    source::pcap::PcapSource,
+};
+
+/// Lines that wait for a slow disk; then the engine waits.
+const LINES_MAX: usize = 8_192;
+
+pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
+    let config = effective(&args.common, Some(&args.output))?;
+    log.start(&config.log, Some("warn"))?;
+    config.check_overrides()?;
+    let captures = inputs::expand(&args.inputs)?;
+    let to_stdout = [&args.output.alerts, &args.output.flows].into_iter().flatten().any(|path| is_dash(path));
+    let (alerts, flows) = (args.output.alerts.clone(), args.output.flows.clone());
+    let json = args.json;
+    let summary = watched(move |control| {
+        let mut sinks = Sinks::default();
+        let alerts = alerts.map(|path| open(&mut sinks, "alerts", &path, control)).transpose()?;
+        let flows = match (&alerts, flows) {
+            // One file for both kinds of lines.
+            (Some(outlet), Some(path)) if args.output.alerts.as_ref() == Some(&path) => Some(outlet.clone()),
+            (_, path) => path.map(|path| open(&mut sinks, "flows", &path, control)).transpose()?,
+        };
+        let detectors = parts::detectors(&config.detect)?;
+        let provenance = Provenance {
+            agent_version: env!("CARGO_PKG_VERSION"),
+            host: None,
+            interfaces: Vec::new(),
+            models: detectors.iter().filter_map(|detector| detector.model()).collect(),
+            axis: Axis::Wall,
+        };
+        let mut lines = Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows);
+        let mut fresh = Some(detectors);
+        let work = Work { captures: &captures, config: &config, control };
+        let mut next = || match fresh.take() {
+            Some(detectors) => Ok(detectors),
+            None => parts::detectors(&config.detect),
+        };
+        let watch = Stopwatch::start();
+        let judged = work.run(&mut lines, &mut next);
+        let settled = match &judged {
+            Ok(done) if done.read > 0 => sinks.finish().map_err(Failure::other),
+            Ok(_) | Err(_) => {
+                sinks.discard();
+                Ok(Vec::new())
+            }
+        };
+        let mut done = judged?;
+        done.summary.close(&settled?, watch.elapsed());
+        Ok(done)
+    })?;
+    summary.show(json, to_stdout)
+}
+
+/// What came of a run over captures.
+pub(super) struct Done {
+    pub(super) summary: Summary,
+    /// Captures that could be read, in part at least.
+    pub(super) read: usize,
+    /// One line for each that could not.
+    pub(super) failures: Vec<String>,
+}
+
+impl Done {
+    /// Prints the summary: to standard error where standard output carries lines.
+    pub(super) fn show(self, json: bool, to_stdout: bool) -> Result<(), Failure> {
+        for failure in &self.failures {
+            say(failure);
+        }
+        if self.read == 0 {
+            return Err(Failure::Silent);
+        }
+        let text = if json {
+            format!("{}\n", self.summary.json().map_err(Failure::other)?)
+        } else {
+            self.summary.text()
+        };
+        if to_stdout {
+            // Nobody may be there to read it.
+            let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
+        } else {
+            print(text.as_bytes())?;
+        }
+        match self.summary.fault() {
+            Some(fault) => Err(Failure::Other(fault)),
+            None if self.failures.is_empty() => Ok(()),
+            None => Err(Failure::Silent),
+        }
+    }
+}
+
+/// Runs work on the line's thread, so that Ctrl-C ends it in good order.
+pub(super) fn watched<T: Send + 'static>(
+    work: impl FnOnce(&Control) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let control = Control::default();
+    let stop = control.stop.clone();
+    let watch = Watch {
+        ask_stop: Box::new(move || stop.ask()),
+        hangup: Hangup::Stop,
+        pages: None,
+        health: None,
+        roster: control.roster.clone(),
+    };
+    match supervise(watch, move || work(&control)).map_err(Failure::other)? {
+        Ended { result, .. } => result,
+    }
+}
+
+/// Captures to be run through engines of their own.
+pub(super) struct Work<'a> {
+    pub(super) captures: &'a [PathBuf],
+    pub(super) config: &'a Config,
+    pub(super) control: &'a Control,
+}
+
+impl Work<'_> {
+    pub(super) fn run(
+        &self,
+        consumer: &mut dyn CaptureConsumer,
+        detectors: &mut dyn FnMut() -> Result<Vec<Box<dyn Detector>>, Failure>,
+    ) -> Result<Done, Failure> {
+        let mut done = Done { summary: Summary::default(), read: 0, failures: Vec::new() };
+        let progress = Progress::new(self.captures);
+        for path in self.captures {
+            let shown = path.display().to_string();
+            let source = match PcapSource::open(path, &self.config.flow, &self.config.sample) {
+                Ok(source) => source,
+                Err(error) => {
+                    done.failures.push(error.to_string());
+                    continue;
+                }
+            };
+            progress.begin(&shown);
+            consumer.begin(path);
+            let parts = parts::engine_parts(self.config, detectors()?, Axis::Wall);
+            let engine = build_engine(parts, None);
+            let before = done.summary.alerts_all();
+            let mut counting = Counting { summary: &mut done.summary, inner: consumer };
+            let observe = |source: &PcapSource| {
+                progress.at(source.position_bytes());
+                SourceState::default()
+            };
+            match run_line(source, observe, engine, &mut counting, self.control) {
+                Ok(report) if report.complete => {
+                    let alerts = done.summary.alerts_all() - before;
+                    done.summary.add(shown, &report, alerts, None);
+                    done.read += 1;
+                }
+                Ok(_) => return Err(Failure::Other("interrupted; nothing was written".to_owned())),
+                Err(PipelineError::Source(error)) => done.failures.push(error.to_string()),
+                Err(error) => return Err(Failure::other(error)),
+            }
+        }
+        progress.finish();
+        Ok(done)
+    }
+}
+
+/// A consumer that wants to know which capture is read.
+pub(super) trait CaptureConsumer: Consumer {
+    fn begin(&mut self, path: &Path);
+}
+
+impl CaptureConsumer for Lines {
+    fn begin(&mut self, _path: &Path) {}
+}
+
+/// Counts what passes on its way to the consumer.
+struct Counting<'a> {
+    summary: &'a mut Summary,
+    inner: &'a mut dyn CaptureConsumer,
+}
+
+impl Consumer for Counting<'_> {
+    fn incident(&mut self, incident: &Incident) {
+        self.summary.count_incident(incident);
+        self.inner.incident(incident);
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) {
+        self.summary.count_verdict(verdict.class);
+        self.inner.verdict(verdict);
+    }
+}
+
+fn open(sinks: &mut Sinks, name: &'static str, path: &Path, control: &Control) -> Result<Outlet, Failure> {
+    let sink: Box<dyn AlertSink> = if is_dash(path) {
+        Box::new(StdoutSink::new(name))
+    } else {
+        Box::new(WholeSink::create(name, path).map_err(|error: SinkError| Failure::other(error))?)
+    };
+    sinks
+        .start(sink, LINES_MAX, Overflow::Wait, &control.roster)
+        .map_err(|error| Failure::Other(format!("cannot start thread `{name}`: {error}")))
+}
+
+/// A bar on a terminal, nothing elsewhere.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn new(captures: &[PathBuf]) -> Self {
+        let bytes: u64 = captures.iter().filter_map(|path| path.metadata().ok()).map(|facts| facts.len()).sum();
+        if bytes == 0 || !io::stderr().is_terminal() {
+            return Self { bar: ProgressBar::hidden() };
+        }
+        let bar = ProgressBar::new(bytes);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    fn begin(&self, name: &str) {
+        self.bar.set_message(super::table::shown(name, 60));
+    }
+
+    fn at(&self, _bytes: u64) {}
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,224 @@
+//! `run`: live interfaces through the line, until a signal ends it.
+
+use std::{net::TcpListener, path::Path, sync::Arc};
+
+use super::{Failure, LogChoice, RunArgs, inputs::is_dash, parts};
+use crate::{
+    alert::{Provenance, Renderer},
+    clock::Axis,
+    config::{AlertSettings, Config, MetricsSettings},
+    detect::Detector,
+    http::{self, AttachState, Health, Metrics, Pages},
+    kernel::{Attachment, Kernel, KernelError, facts},
+    pipeline::{
+        Control, Ended, Gauges, Hangup, LineReport, Lines, Outlet, PipelineError, Sinks, SourceState, Watch,
+        build_engine, run_line, supervise,
+    },
+    sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
+    source::live::LiveSource,
+    supervisor::Roster,
+};
+
+pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
+    let config = args.effective()?;
+    log.start(&config.log, None)?;
+    // Everything that can fail does so before anything is attached.
+    let detectors = parts::detectors(&config.detect)?;
+    let page = Page::open(&config.metrics)?;
+    let roster = Roster::default();
+    let mut sinks = Sinks::default();
+    let (alerts, flows) = open_sinks(&config.alert, &mut sinks, &roster)?;
+
+    let mut kernel = Kernel::load(&config.capture, &config.flow, &config.sample).map_err(kernel_failure)?;
+    let attachments = kernel.attach(&config.capture).map_err(kernel_failure)?.to_vec();
+    for place in &attachments {
+        tracing::info!(
+            interface = place.interface,
+            mode = place.mode.label(),
+            direction = place.direction.label(),
+            "attached"
+        );
+    }
+    let source = kernel.into_source(&config.flow);
+    let stop_source = source.stop_handle();
+
+    let provenance = provenance(&detectors, &attachments);
+    let lines = Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows);
+    let control = Control {
+        gauges: Gauges { metrics: Some(Arc::clone(&page.pages.metrics)), health: Some(Arc::clone(&page.pages.health)) },
+        roster: roster.clone(),
+        ..Control::default()
+    };
+    let watch = Watch {
+        ask_stop: Box::new(move || stop_source.stop()),
+        hangup: Hangup::Reopen(sinks.queues()),
+        health: Some(Arc::clone(&page.pages.health)),
+        pages: page.listener.map(|listener| (listener, page.pages)),
+        roster,
+    };
+    let ended = supervise(watch, move || work(source, detectors, &config, lines, sinks, &control));
+    let Ended { result, asked } = ended.map_err(Failure::other)?;
+    let (report, outputs) = result?;
+    farewell(&report, &outputs);
+    if asked { Ok(()) } else { Err(Failure::Other("the source ended by itself".to_owned())) }
+}
+
+/// The line itself, on its own thread.
+fn work(
+    source: LiveSource,
+    detectors: Vec<Box<dyn Detector>>,
+    config: &Config,
+    mut lines: Lines,
+    sinks: Sinks,
+    control: &Control,
+) -> Result<(LineReport, Vec<(&'static str, SinkStats)>), Failure> {
+    let parts = parts::engine_parts(config, detectors, Axis::Boottime);
+    let engine = build_engine(parts, control.gauges.metrics.as_ref());
+    let mut interfaces = Interfaces::default();
+    let report = run_line(source, move |source| interfaces.observe(source), engine, &mut lines, control);
+    // What was decided is written, however the line ended.
+    let outputs = sinks.finish();
+    let report = report.map_err(|error| match error {
+        PipelineError::Source(error) => kernel_failure(error),
+        other => Failure::other(other),
+    })?;
+    Ok((report, outputs.map_err(Failure::other)?))
+}
+
+/// Looks now and then whether the interfaces are still there: a program on a deleted one is blind
+/// without a word.
+#[derive(Default)]
+struct Interfaces {
+    ticks: u32,
+    gone: Vec<String>,
+}
+
+/// Ticks between two looks.
+const LOOK_EVERY_TICKS: u32 = 4;
+
+impl Interfaces {
+    fn observe(&mut self, source: &LiveSource) -> SourceState {
+        let kernel = source.kernel();
+        if self.ticks.is_multiple_of(LOOK_EVERY_TICKS) {
+            self.look(kernel.attachments());
+        }
+        self.ticks = self.ticks.wrapping_add(1);
+        SourceState {
+            attached: kernel
+                .attachments()
+                .iter()
+                .map(|place| AttachState {
+                    interface: place.interface.clone(),
+                    mode: place.mode.label(),
+                    direction: place.direction.label(),
+                    attached: !self.gone.contains(&place.interface),
+                })
+                .collect(),
+            ring_bytes: u64::from(kernel.ring_bytes()),
+            ring_used_bytes: kernel.stats().ring_fill_bytes,
+            map_bytes: kernel.map_bytes(),
+        }
+    }
+
+    fn look(&mut self, attachments: &[Attachment]) {
+        for place in attachments {
+            let there = matches!(facts::interface(&place.interface), Ok(Some(found)) if found.ifindex == place.ifindex);
+            let known_gone = self.gone.contains(&place.interface);
+            if !there && !known_gone {
+                tracing::error!(interface = place.interface, "interface is gone; restart the agent when it is back");
+                self.gone.push(place.interface.clone());
+            }
+        }
+    }
+}
+
+/// The metrics pages; without an address the figures are kept and not served.
+struct Page {
+    listener: Option<TcpListener>,
+    pages: Arc<Pages>,
+}
+
+impl Page {
+    fn open(settings: &MetricsSettings) -> Result<Self, Failure> {
+        let listener = settings.enabled.then(|| http::bind(settings.listen)).transpose().map_err(Failure::other)?;
+        if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+            tracing::info!(%address, "metrics at /metrics, health at /healthz and /readyz");
+        }
+        let metrics = Arc::new(Metrics::new().map_err(Failure::other)?);
+        let health = Arc::new(Health::starting());
+        Ok(Self { listener, pages: Arc::new(Pages { metrics, health }) })
+    }
+}
+
+fn open_sinks(
+    settings: &AlertSettings,
+    sinks: &mut Sinks,
+    roster: &Roster,
+) -> Result<(Option<Outlet>, Option<Outlet>), Failure> {
+    let mut open = |name: &'static str, path: &Path| -> Result<Outlet, Failure> {
+        let sink: Box<dyn AlertSink> = if is_dash(path) {
+            Box::new(StdoutSink::new(name))
+        } else {
+            let kept = FileSettings {
+                rotate_bytes: settings.rotate_bytes,
+                rotate_keep: settings.rotate_keep,
+                fsync: settings.fsync,
+            };
+            Box::new(FileSink::open(name, path, kept).map_err(Failure::other)?)
+        };
+        sinks
+            .start(sink, settings.queue_max, Overflow::DropLeast, roster)
+            .map_err(|error| Failure::Other(format!("cannot start thread `{name}`: {error}")))
+    };
+    let alerts = open("alerts", &settings.path)?;
+    let flows = match &settings.flows_path {
+        None => None,
+        Some(path) if *path == settings.path => Some(alerts.clone()),
+        Some(path) => Some(open("flows", path)?),
+    };
+    Ok((Some(alerts), flows))
+}
+
+fn provenance(detectors: &[Box<dyn Detector>], attachments: &[Attachment]) -> Provenance {
+    let mut interfaces: Vec<Arc<str>> = Vec::new();
+    for place in attachments {
+        // The flow key's index counts interfaces in this order.
+        if !interfaces.iter().any(|known| **known == *place.interface) {
+            interfaces.push(place.interface.as_str().into());
+        }
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Provenance {
+        agent_version: env!("CARGO_PKG_VERSION"),
+        host: Some(host.into()),
+        interfaces,
+        models: detectors.iter().filter_map(|detector| detector.model()).collect(),
+        axis: Axis::Boottime,
+    }
+}
+
+/// Which kernel errors are mistakes in the settings.
+fn kernel_failure(error: KernelError) -> Failure {
+    match &error {
+        KernelError::SetsPerCpu { .. } | KernelError::RingBytes { .. } | KernelError::TooManyInterfaces { .. } => {
+            Failure::Config(error.to_string())
+        }
+        _ => Failure::Other(error.to_string()),
+    }
+}
+
+fn farewell(report: &LineReport, outputs: &[(&'static str, SinkStats)]) {
+    use ids_common::counter::Counter;
+    let totals = &report.totals;
+    tracing::info!(
+        packets = totals.counter(Counter::PacketsSeen),
+        in_flows = totals.counter(Counter::FlowPackets),
+        skipped = totals.skipped_all(),
+        lost = totals.counter(Counter::SlotsLostPackets),
+        flows = report.stats.flow.ended_all(),
+        "stopped"
+    );
+    for (sink, stats) in outputs {
+        tracing::info!(sink, offered = stats.offered, written = stats.written, dropped = stats.dropped_all(), "closed");
+    }
+}

@@ -1,0 +1,235 @@
+//! Runs the line beside the things that watch it: signals, the metrics pages, systemd.
+
+use std::{
+    io,
+    net::TcpListener,
+    process,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use sd_notify::NotifyState;
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    http::{self, Health, Pages},
+    sink::LineQueue,
+    supervisor::Roster,
+};
+
+/// How long the stages may take to finish their input after a stop was asked for.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How often readiness and the watchdog are looked after.
+const CARE_EVERY: Duration = Duration::from_millis(100);
+/// What a shell reports of a program that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+/// Why the line could not be watched, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot start the runtime: {0}; the machine is out of threads or memory")]
+    Runtime(io::Error),
+    #[error("cannot start thread `line`: {0}; the machine is out of threads or memory")]
+    Spawn(io::Error),
+    #[error("the line panicked; please report this as a bug")]
+    Panicked,
+    #[error("stopped, but not in time: {stragglers} still at work after {secs} s; their input is lost")]
+    Late { stragglers: String, secs: u64 },
+}
+
+/// What SIGHUP asks for.
+pub enum Hangup {
+    /// The sinks behind these queues open their files again.
+    Reopen(Vec<Arc<LineQueue>>),
+    /// There is nothing to open again: it ends the run.
+    Stop,
+}
+
+/// What is looked after while the line runs.
+pub struct Watch {
+    /// Asks the line to come to its end.
+    pub ask_stop: Box<dyn Fn()>,
+    pub hangup: Hangup,
+    pub pages: Option<(TcpListener, Arc<Pages>)>,
+    /// Progress of a service; a replay has none.
+    pub health: Option<Arc<Health>>,
+    pub roster: Roster,
+}
+
+/// How the line came to its end.
+#[derive(Debug)]
+pub struct Ended<T> {
+    pub result: T,
+    /// Whether a signal asked for it.
+    pub asked: bool,
+}
+
+/// Runs `work` on a thread of its own until it returns. SIGINT and SIGTERM ask it to stop; a second one
+/// ends the process at once.
+pub fn supervise<T: Send + 'static>(
+    watch: Watch,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Ended<T>, ServeError> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
+    runtime.block_on(async {
+        // Before the line starts: a signal must never find nobody.
+        let mut signals = Signals::listen().map_err(ServeError::Runtime)?;
+        let (done, finished) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("line".to_owned())
+            .spawn(move || {
+                // Nobody waits any more only when the deadline has passed.
+                let _ = done.send(work());
+            })
+            .map_err(ServeError::Spawn)?;
+        let (stop_pages, pages_stopped) = oneshot::channel::<()>();
+        let service = Service::new(watch.health);
+        if let Some((listener, pages)) = watch.pages {
+            tokio::spawn(http::serve(
+                listener,
+                pages,
+                async {
+                    // Also done when the sender is gone.
+                    let _ = pages_stopped.await;
+                },
+                |connection| {
+                    tokio::spawn(connection);
+                },
+            ));
+        }
+        let ended = attend(finished, thread, &mut signals, &watch.ask_stop, &watch.hangup, &watch.roster, service).await;
+        drop(stop_pages);
+        ended
+    })
+}
+
+/// Waits for the end of the line, and does what signals ask for meanwhile.
+async fn attend<T>(
+    mut finished: oneshot::Receiver<T>,
+    thread: JoinHandle<()>,
+    signals: &mut Signals,
+    ask_stop: &dyn Fn(),
+    hangup: &Hangup,
+    roster: &Roster,
+    mut service: Service,
+) -> Result<Ended<T>, ServeError> {
+    let mut care = interval(CARE_EVERY);
+    care.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            result = &mut finished => return collect(result, thread, false),
+            _ = care.tick() => service.care(),
+            asked = signals.next() => match (asked, hangup) {
+                (Asked::Stop, _) | (Asked::Hangup, Hangup::Stop) => break,
+                (Asked::Hangup, Hangup::Reopen(queues)) => queues.iter().for_each(|queue| queue.ask_reopen()),
+            },
+        }
+    }
+    tracing::info!("stopping");
+    tell(NotifyState::Stopping);
+    ask_stop();
+    loop {
+        tokio::select! {
+            ended = timeout(DRAIN_DEADLINE, &mut finished) => return match ended {
+                Ok(result) => collect(result, thread, true),
+                Err(_) => Err(ServeError::Late {
+                    stragglers: roster.running().join(", "),
+                    secs: DRAIN_DEADLINE.as_secs(),
+                }),
+            },
+            asked = signals.next() => if asked == Asked::Stop {
+                tracing::warn!("stopped at once; what was on its way is lost");
+                process::exit(INTERRUPTED);
+            },
+        }
+    }
+}
+
+fn collect<T>(
+    result: Result<T, oneshot::error::RecvError>,
+    thread: JoinHandle<()>,
+    asked: bool,
+) -> Result<Ended<T>, ServeError> {
+    let joined = thread.join();
+    match (result, joined) {
+        (Ok(result), Ok(())) => Ok(Ended { result, asked }),
+        (Ok(_) | Err(_), _) => Err(ServeError::Panicked),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Hangup,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Hangup,
+        }
+    }
+}
+
+/// What systemd is told. Outside of it nothing happens.
+struct Service {
+    health: Option<Arc<Health>>,
+    ready: bool,
+    /// Rounds of care between two signs of life, where a watchdog wants them.
+    watchdog_rounds: Option<u32>,
+    round: u32,
+}
+
+impl Service {
+    fn new(health: Option<Arc<Health>>) -> Self {
+        let rounds = |limit: Duration| {
+            // Half the limit, as systemd advises.
+            let rounds = limit.as_millis() / 2 / CARE_EVERY.as_millis();
+            u32::try_from(rounds.max(1)).unwrap_or(u32::MAX)
+        };
+        Self { health, ready: false, watchdog_rounds: sd_notify::watchdog_enabled().map(rounds), round: 0 }
+    }
+
+    fn care(&mut self) {
+        let Some(health) = &self.health else { return };
+        if !self.ready && health.not_ready().is_none() {
+            self.ready = true;
+            tell(NotifyState::Ready);
+            tracing::info!("ready");
+        }
+        self.round += 1;
+        // The watchdog is fed only while every stage makes progress.
+        if self.watchdog_rounds.is_some_and(|rounds| self.round >= rounds) && health.fault().is_none() {
+            self.round = 0;
+            tell(NotifyState::Watchdog);
+        }
+    }
+}
+
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "systemd cannot be told");
+    }
+}
