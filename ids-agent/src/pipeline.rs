@@ -22,8 +22,10 @@ use std::{
 use crate::{
     alert::Renderer,
     clock::Stopwatch,
-    detect::{Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, ModelInfo, Outcome,
-        Severity, Verdict, Witness},
+    detect::{
+        Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, ModelInfo, Outcome,
+        Severity, Verdict, Witness,
+    },
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
     sink::{AlertSink, Line, LineQueue, Overflow, Rank, SinkError, SinkStats, Work},
     source::{Batch, FlowSource, Progress, Totals},
@@ -109,7 +111,7 @@ struct Parcel {
 /// Runs a source through an engine into a consumer, on the calling thread and one more, until the
 /// source ends or a stop is asked for.
 pub fn run_line<S>(
-    mut source: S,
+    source: &mut S,
     mut observe: impl FnMut(&S) -> SourceState + Send,
     mut engine: Engine,
     consumer: &mut dyn Consumer,
@@ -128,7 +130,7 @@ where
             let (stop, roster, sent, waits) = (control.stop.clone(), control.roster.clone(), &sent, &waits);
             thread::Builder::new().name("source".to_owned()).spawn_scoped(scope, move || {
                 let _badge = roster.enter("source");
-                read(&mut source, &mut observe, &to_engine, &recycled, &stop, sent, waits)
+                read(source, &mut observe, &to_engine, &recycled, &stop, sent, waits)
             })
         }
         .map_err(|source| PipelineError::Spawn { name: "source", source })?;
@@ -276,6 +278,11 @@ fn forgotten(stats: &EngineStats) -> Vec<(&'static str, u64)> {
     vec![
         ("payload_flows", stats.payload.flows_evicted),
         ("payload_bytes", stats.payload.bytes_evicted),
+        ("window_sources", stats.window.sources_evicted),
+        ("window_targets", stats.window.targets_evicted),
+        ("window_pairs", stats.window.pairs_evicted),
+        ("window_services", stats.window.services_evicted),
+        ("window_marks", stats.window.marks_evicted),
         ("incidents", stats.fuse.incidents_evicted),
         ("verdicts", stats.fuse.verdicts_early),
         ("marks", stats.fuse.marks_evicted),

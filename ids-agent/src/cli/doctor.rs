@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::{
-    DoctorArgs, Failure, LogChoice, effective, parts, print,
+    DoctorArgs, Failure, LogChoice, effective, parts,
+    parts::Seed,
+    print,
     table::{shown, table},
 };
 use crate::{
@@ -184,7 +186,7 @@ fn interface(found: &mut Findings, name: &str) {
 }
 
 fn models(found: &mut Findings, config: &Config) {
-    match parts::detectors(&config.detect) {
+    match parts::detectors(&config.detect, Seed::Fixed) {
         Ok(detectors) => {
             let models: Vec<String> = detectors
                 .iter()
@@ -193,7 +195,11 @@ fn models(found: &mut Findings, config: &Config) {
                 .collect();
             let wanted = config.detect.classifier || config.detect.anomaly;
             if models.is_empty() && wanted {
-                found.add("models", State::Limited, "none found: only behaviour is judged; name a folder with --models");
+                found.add(
+                    "models",
+                    State::Limited,
+                    "none found: only behaviour is judged; name a folder with --models",
+                );
             } else if models.is_empty() {
                 found.add("models", State::Works, "switched off by the configuration");
             } else {

@@ -108,7 +108,9 @@ impl Rows {
                 file.write_all(&line).map_err(|error| write_failure(path, &error))?;
                 Writer::Csv { file, line }
             }
-            Shape::Parquet => Writer::Parquet(Box::new(Columns::new(file).map_err(|error| write_failure(path, &error))?)),
+            Shape::Parquet => {
+                Writer::Parquet(Box::new(Columns::new(file).map_err(|error| write_failure(path, &error))?))
+            }
         };
         Ok(Self { path: path.to_owned(), capture: Arc::from(""), writer, failed: None })
     }

@@ -1,10 +1,12 @@
 //! What an engine is made of, out of the configuration. Shared by the verbs that judge.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 use super::Failure;
 use crate::{
     clock::Axis,
-    config::{Config, DetectSettings},
-    detect::{Detector, EngineParts},
+    config::{self, BehaviourSettings, Config, DetectSettings, PayloadSettings, WindowSettings},
+    detect::{Detector, EngineParts, behaviour::Behaviour},
     models::{self, ModelsError},
 };
 
@@ -12,7 +14,7 @@ use crate::{
 ///
 /// Without a models folder the agent goes on with what it has, and says so; a folder that was named
 /// must be there, and a model that is there must be sound.
-pub(super) fn detectors(settings: &DetectSettings) -> Result<Vec<Box<dyn Detector>>, Failure> {
+pub(super) fn detectors(settings: &DetectSettings, seed: Seed) -> Result<Vec<Box<dyn Detector>>, Failure> {
     let mut detectors = match models::load(settings) {
         Ok(detectors) => detectors,
         Err(error @ ModelsError::NotFound { .. }) if settings.models_dir.is_none() => {
@@ -22,22 +24,46 @@ pub(super) fn detectors(settings: &DetectSettings) -> Result<Vec<Box<dyn Detecto
         Err(error) => return Err(Failure::Config(error.to_string())),
     };
     if settings.behaviour {
-        detectors.push(behaviour(settings)?);
+        detectors.push(behaviour(settings, seed.draw())?);
     }
     Ok(detectors)
 }
 
 /// The settings of one engine; times of the configuration are moved onto the source's axis.
-pub(super) fn engine_parts(config: &Config, detectors: Vec<Box<dyn Detector>>, axis: Axis) -> EngineParts {
+pub(super) fn engine_parts(config: &Config, detectors: Vec<Box<dyn Detector>>, axis: Axis, seed: Seed) -> EngineParts {
     EngineParts {
         flow: config.flow,
-        window: config.window,
-        payload: config.payload,
+        window: WindowSettings { hash_seed: seed.draw(), ..config.window },
+        payload: PayloadSettings { hash_seed: seed.draw(), ..config.payload },
         fuse: config.fuse.clone().on_axis(axis.offset().ns()),
         detectors,
     }
 }
 
-fn behaviour(_settings: &DetectSettings) -> Result<Box<dyn Detector>, Failure> {
-    Err(Failure::Silent)
+/// The behaviour detector with its thresholds.
+fn behaviour(settings: &DetectSettings, hash_seed: u64) -> Result<Box<dyn Detector>, Failure> {
+    let thresholds = match &settings.behaviour_rules {
+        Some(path) => config::load_behaviour(path)?,
+        None => BehaviourSettings::default(),
+    };
+    Ok(Box::new(Behaviour::new(&thresholds, hash_seed)))
+}
+
+/// Seeds the hashes of tables whose keys peers choose.
+#[derive(Clone, Copy)]
+pub(super) enum Seed {
+    /// The same in every run: captures cannot learn from what they cause.
+    Fixed,
+    /// Drawn anew in every run: nobody can aim at a table's order.
+    Random,
+}
+
+impl Seed {
+    fn draw(self) -> u64 {
+        match self {
+            Self::Fixed => 0,
+            // The standard library keys each state with randomness of the operating system.
+            Self::Random => RandomState::new().build_hasher().finish(),
+        }
+    }
 }

@@ -3,14 +3,13 @@
 use std::{
     io::{self, IsTerminal},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    Failure, LogChoice, ReplayArgs, effective, inputs,
-    inputs::is_dash,
-    parts, print, say,
+    Failure, LogChoice, ReplayArgs, effective, inputs, inputs::is_dash, parts, parts::Seed, print, say,
     summary::Summary,
 };
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
         run_line, supervise,
     },
     sink::{AlertSink, Overflow, SinkError, StdoutSink, WholeSink},
-    source::pcap::PcapSource,
+    source::pcap::{CaptureFacts, PcapSource},
 };
 
 /// Lines that wait for a slow disk; then the engine waits.
@@ -45,7 +44,7 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
             (Some(outlet), Some(path)) if args.output.alerts.as_ref() == Some(&path) => Some(outlet.clone()),
             (_, path) => path.map(|path| open(&mut sinks, "flows", &path, control)).transpose()?,
         };
-        let detectors = parts::detectors(&config.detect)?;
+        let detectors = parts::detectors(&config.detect, Seed::Fixed)?;
         let provenance = Provenance {
             agent_version: env!("CARGO_PKG_VERSION"),
             host: None,
@@ -58,7 +57,7 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
         let work = Work { captures: &captures, config: &config, control };
         let mut next = || match fresh.take() {
             Some(detectors) => Ok(detectors),
-            None => parts::detectors(&config.detect),
+            None => parts::detectors(&config.detect, Seed::Fixed),
         };
         let watch = Stopwatch::start();
         let judged = work.run(&mut lines, &mut next);
@@ -94,11 +93,8 @@ impl Done {
         if self.read == 0 {
             return Err(Failure::Silent);
         }
-        let text = if json {
-            format!("{}\n", self.summary.json().map_err(Failure::other)?)
-        } else {
-            self.summary.text()
-        };
+        let text =
+            if json { format!("{}\n", self.summary.json().map_err(Failure::other)?) } else { self.summary.text() };
         if to_stdout {
             // Nobody may be there to read it.
             let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
@@ -148,16 +144,16 @@ impl Work<'_> {
         let progress = Progress::new(self.captures);
         for path in self.captures {
             let shown = path.display().to_string();
-            let source = match PcapSource::open(path, &self.config.flow, &self.config.sample) {
+            let mut source = match PcapSource::open(path, &self.config.flow, &self.config.sample) {
                 Ok(source) => source,
                 Err(error) => {
                     done.failures.push(error.to_string());
                     continue;
                 }
             };
-            progress.begin(&shown);
+            progress.begin(path, &shown);
             consumer.begin(path);
-            let parts = parts::engine_parts(self.config, detectors()?, Axis::Wall);
+            let parts = parts::engine_parts(self.config, detectors()?, Axis::Wall, Seed::Fixed);
             let engine = build_engine(parts, None);
             let before = done.summary.alerts_all();
             let mut counting = Counting { summary: &mut done.summary, inner: consumer };
@@ -165,10 +161,10 @@ impl Work<'_> {
                 progress.at(source.position_bytes());
                 SourceState::default()
             };
-            match run_line(source, observe, engine, &mut counting, self.control) {
+            match run_line(&mut source, observe, engine, &mut counting, self.control) {
                 Ok(report) if report.complete => {
                     let alerts = done.summary.alerts_all() - before;
-                    done.summary.add(shown, &report, alerts, None);
+                    done.summary.add(shown, &report, alerts, remark(&source.facts()));
                     done.read += 1;
                 }
                 Ok(_) => return Err(Failure::Other("interrupted; nothing was written".to_owned())),
@@ -222,26 +218,47 @@ fn open(sinks: &mut Sinks, name: &'static str, path: &Path, control: &Control) -
 /// A bar on a terminal, nothing elsewhere.
 struct Progress {
     bar: ProgressBar,
+    /// Length of the captures before this one, and of this one.
+    before_bytes: AtomicU64,
+    length_bytes: AtomicU64,
+}
+
+fn length(path: &Path) -> u64 {
+    path.metadata().map_or(0, |facts| facts.len())
+}
+
+/// What is odd about a capture, in one line.
+fn remark(facts: &CaptureFacts) -> Option<String> {
+    let mut remarks: Vec<String> = facts.note.iter().cloned().collect();
+    for (link, packets) in &facts.links_unsupported {
+        remarks.push(format!("{packets} packets of link type {link} are not parsed"));
+    }
+    if facts.times_clamped > 0 {
+        remarks.push(format!("{} packets were older than one before them", facts.times_clamped));
+    }
+    (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
 impl Progress {
     fn new(captures: &[PathBuf]) -> Self {
-        let bytes: u64 = captures.iter().filter_map(|path| path.metadata().ok()).map(|facts| facts.len()).sum();
-        if bytes == 0 || !io::stderr().is_terminal() {
-            return Self { bar: ProgressBar::hidden() };
-        }
-        let bar = ProgressBar::new(bytes);
+        let bytes: u64 = captures.iter().map(|path| length(path)).sum();
+        let bar =
+            if bytes == 0 || !io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new(bytes) };
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {wide_msg}") {
             bar.set_style(style);
         }
-        Self { bar }
+        Self { bar, before_bytes: AtomicU64::new(0), length_bytes: AtomicU64::new(0) }
     }
 
-    fn begin(&self, name: &str) {
+    fn begin(&self, path: &Path, name: &str) {
+        // What was read of the files before may be less than their length, where one was damaged.
+        self.before_bytes.fetch_add(self.length_bytes.swap(length(path), Ordering::Relaxed), Ordering::Relaxed);
         self.bar.set_message(super::table::shown(name, 60));
     }
 
-    fn at(&self, _bytes: u64) {}
+    fn at(&self, bytes: u64) {
+        self.bar.set_position(self.before_bytes.load(Ordering::Relaxed) + bytes);
+    }
 
     fn finish(&self) {
         self.bar.finish_and_clear();

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, path::Path, sync::Arc};
 
-use super::{Failure, LogChoice, RunArgs, inputs::is_dash, parts};
+use super::{Failure, LogChoice, RunArgs, inputs::is_dash, parts, parts::Seed};
 use crate::{
     alert::{Provenance, Renderer},
     clock::Axis,
@@ -23,7 +23,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let config = args.effective()?;
     log.start(&config.log, None)?;
     // Everything that can fail does so before anything is attached.
-    let detectors = parts::detectors(&config.detect)?;
+    let detectors = parts::detectors(&config.detect, Seed::Random)?;
     let page = Page::open(&config.metrics)?;
     let roster = Roster::default();
     let mut sinks = Sinks::default();
@@ -65,17 +65,17 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
 
 /// The line itself, on its own thread.
 fn work(
-    source: LiveSource,
+    mut source: LiveSource,
     detectors: Vec<Box<dyn Detector>>,
     config: &Config,
     mut lines: Lines,
     sinks: Sinks,
     control: &Control,
 ) -> Result<(LineReport, Vec<(&'static str, SinkStats)>), Failure> {
-    let parts = parts::engine_parts(config, detectors, Axis::Boottime);
+    let parts = parts::engine_parts(config, detectors, Axis::Boottime, Seed::Random);
     let engine = build_engine(parts, control.gauges.metrics.as_ref());
     let mut interfaces = Interfaces::default();
-    let report = run_line(source, move |source| interfaces.observe(source), engine, &mut lines, control);
+    let report = run_line(&mut source, move |source| interfaces.observe(source), engine, &mut lines, control);
     // What was decided is written, however the line ended.
     let outputs = sinks.finish();
     let report = report.map_err(|error| match error {

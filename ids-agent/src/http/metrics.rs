@@ -156,7 +156,11 @@ impl Metrics {
                 "Times the source waited because the engine's queue was full.",
             )?,
             queue_lines: plain.gauges("ids_sink_queue_lines", "Lines that wait for a sink.", &["sink"])?,
-            queue_lines_limit: plain.gauges("ids_sink_queue_limit_lines", "Lines that may wait for a sink.", &["sink"])?,
+            queue_lines_limit: plain.gauges(
+                "ids_sink_queue_limit_lines",
+                "Lines that may wait for a sink.",
+                &["sink"],
+            )?,
             sink_offered: plain.counters("ids_sink_lines_offered_total", "Lines given to a sink.", &["sink"])?,
             sink_written: plain.counters("ids_sink_lines_written_total", "Lines a sink has written.", &["sink"])?,
             sink_bytes: plain.counters("ids_sink_written_bytes_total", "Bytes a sink has written.", &["sink"])?,

@@ -103,7 +103,8 @@ pub fn supervise<T: Send + 'static>(
                 },
             ));
         }
-        let ended = attend(finished, thread, &mut signals, &watch.ask_stop, &watch.hangup, &watch.roster, service).await;
+        let ended =
+            attend(finished, thread, &mut signals, &watch.ask_stop, &watch.hangup, &watch.roster, service).await;
         drop(stop_pages);
         ended
     })
