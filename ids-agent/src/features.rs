@@ -44,14 +44,7 @@ impl FeatureSpec {
     const EMPTY: Self = Self { name: "", unit: "", scale: Scale::Linear, low: 0.0, high: 0.0, doc: "" };
 
     /// A feature whose quantity lies between `low` and `high`.
-    const fn new(
-        name: &'static str,
-        unit: &'static str,
-        scale: Scale,
-        low: f64,
-        high: f64,
-        doc: &'static str,
-    ) -> Self {
+    const fn new(name: &'static str, unit: &'static str, scale: Scale, low: f64, high: f64, doc: &'static str) -> Self {
         let (low, high) = match scale {
             Scale::Linear => (low as f32, high as f32),
             Scale::Log => (scale::ln_1p(low) as f32, scale::ln_1p(high) as f32),

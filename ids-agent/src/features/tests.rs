@@ -144,7 +144,8 @@ fn a_short_connection_gives_the_values_computed_by_hand() {
 #[test]
 fn a_flow_of_one_packet_has_no_spread_and_no_rate() {
     let vector = vector(&record(slot(key(), &[(7, 60, 0, TCP_SYN)]), None));
-    for name in ["fwd_iat_min", "fwd_iat_std", "fwd_len_std", "packets_per_sec", "bwd_packets", "bwd_len_min", "answered"]
+    for name in
+        ["fwd_iat_min", "fwd_iat_std", "fwd_len_std", "packets_per_sec", "bwd_packets", "bwd_len_min", "answered"]
     {
         assert_eq!(quantity(&vector, name), 0.0, "{name}");
     }
