@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, transmut
 
 use crate::{
     limits::{FIRST_PACKETS, IDLE_GAP_NS},
-    parse::{PacketMeta, Segments},
+    parse::{PacketMeta, Segments, icmp_counterpart},
     wire,
 };
 
@@ -100,6 +100,14 @@ impl FlowKey {
     /// Whether the key stands for fragments behind the first, which carry no ports.
     pub fn is_later_fragment(&self) -> bool {
         self.kind & KIND_FRAGMENT != 0
+    }
+
+    /// Whether nothing answers this message: an ICMP type without a counterpart.
+    #[inline]
+    pub fn is_one_way(&self) -> bool {
+        matches!(self.proto, wire::PROTO_ICMP | wire::PROTO_ICMPV6)
+            && !self.is_later_fragment()
+            && icmp_counterpart(self.proto, self.src_port as u8).is_none()
     }
 
     /// Index of the interface, in the order of the configuration.

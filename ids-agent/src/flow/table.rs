@@ -605,9 +605,13 @@ fn initiates(one: &FlowSlot, other: &FlowSlot) -> bool {
     rank(one) < rank(other)
 }
 
-/// The smaller of a key and its reverse, and which of the two the key is.
+/// The smaller of a key and its reverse, and which of the two the key is. A message that nobody
+/// answers is no reply to the same message the other way, so its key stands alone.
 #[inline]
 fn pair(key: &FlowKey) -> (FlowKey, usize) {
+    if key.is_one_way() {
+        return (*key, 0);
+    }
     if (&key.src, key.src_port) <= (&key.dst, key.dst_port) { (*key, 0) } else { (key.reversed(), 1) }
 }
 
