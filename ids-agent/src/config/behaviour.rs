@@ -28,14 +28,26 @@ pub struct ScanSettings {
     pub ports_600s: f64,
     /// Of all ports tried, the share that gave none.
     pub unproductive_share: f64,
-    /// The same for UDP, where applications fall silent more often.
+    /// The same for UDP; the slow one is higher, because applications fall silent more often there.
     pub udp_ports_60s: f64,
     pub udp_ports_600s: f64,
+    /// Distinct IP protocols, beside the common ones, sent to one target without an answer.
+    pub protocols_60s: f64,
+    /// Distinct odd ICMP requests (timestamp, information, address mask) to one target.
+    pub odd_icmp_60s: f64,
 }
 
 impl Default for ScanSettings {
     fn default() -> Self {
-        Self { ports_60s: 12.0, ports_600s: 25.0, unproductive_share: 0.6, udp_ports_60s: 20.0, udp_ports_600s: 60.0 }
+        Self {
+            ports_60s: 12.0,
+            ports_600s: 25.0,
+            unproductive_share: 0.6,
+            udp_ports_60s: 12.0,
+            udp_ports_600s: 60.0,
+            protocols_60s: 8.0,
+            odd_icmp_60s: 2.0,
+        }
     }
 }
 
@@ -50,6 +62,8 @@ pub struct SweepSettings {
     /// For UDP, where unanswered packets to many peers are part of life in peer-to-peer networks.
     pub udp_targets_60s: f64,
     pub udp_unanswered_share: f64,
+    /// For TCP ports above 1023 that no common service uses: overlay networks keep looking for peers there.
+    pub peer_targets_60s: f64,
     /// Distinct pairs of target and port tried in vain by one source, whatever the ports.
     pub scatter_60s: f64,
     pub scatter_unanswered_share: f64,
@@ -63,6 +77,7 @@ impl Default for SweepSettings {
             unanswered_share: 0.6,
             udp_targets_60s: 60.0,
             udp_unanswered_share: 0.9,
+            peer_targets_60s: 120.0,
             scatter_60s: 250.0,
             scatter_unanswered_share: 0.9,
         }
@@ -79,6 +94,8 @@ pub struct FloodSettings {
     pub half_open_share: f64,
     /// TCP flows to one port of a target that begin without SYN and carry no payload.
     pub stray_10s: f64,
+    /// The same where they come from one source, whose connections may just be older than the agent.
+    pub stray_one_source_10s: f64,
     /// UDP flows to one target that get no answer, and their share.
     pub udp_flows_10s: f64,
     pub udp_silent_share: f64,
@@ -96,6 +113,7 @@ impl Default for FloodSettings {
             half_open_10s: 150.0,
             half_open_share: 0.8,
             stray_10s: 300.0,
+            stray_one_source_10s: 1000.0,
             udp_flows_10s: 300.0,
             udp_silent_share: 0.9,
             udp_packets_10s: 50_000.0,
@@ -112,7 +130,7 @@ pub struct AppDosSettings {
     /// Connections that send a little, get no answer and stay for at least `stalled_secs`.
     pub stalled_60s: f64,
     pub stalled_secs: u64,
-    /// Connections held open at once that have carried next to nothing, and how little that is.
+    /// Connections open at once that have carried next to nothing, and how little that is.
     pub hoarded: f64,
     pub hoarded_payload_bytes: u64,
     /// HTTP connections in which the browser claims to be another one time after time.
@@ -158,12 +176,12 @@ pub struct BruteForceSettings {
 impl Default for BruteForceSettings {
     fn default() -> Self {
         Self {
-            failed_60s: 6.0,
+            failed_60s: 8.0,
             web_tries_60s: 20.0,
             sessions_60s: 10.0,
-            sessions_600s: 40.0,
+            sessions_600s: 25.0,
             session_secs_max: 90,
-            session_bytes_max: 12_000,
+            session_bytes_max: 4000,
             spread_failed_60s: 30.0,
             spread_sources: 10.0,
         }

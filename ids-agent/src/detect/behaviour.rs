@@ -63,6 +63,10 @@ enum Probe {
     Udp,
     Ping,
     Sctp,
+    /// An IP protocol of its own, beside the common ones.
+    Protocol,
+    /// An ICMP request for timestamp, information or address mask.
+    OddIcmp,
     /// Anything else: no one scans so.
     Other,
 }
@@ -272,7 +276,7 @@ fn outcome_of(record: &FlowRecord) -> Outcome {
     let Some(backward) = record.backward.as_ref().filter(|backward| backward.packets > 0) else {
         return Outcome::Silent;
     };
-    if forward.payload_bytes + backward.payload_bytes > 0 {
+    if forward.payload_bytes + backward.payload_bytes > 0 && probe_of(record) != Probe::OddIcmp {
         // Data on a SYN, or on a probe, that is met by RST alone is no conversation.
         let reset = backward.rst > 0 && u64::from(backward.rst) == backward.packets;
         return if reset { Outcome::Refused } else { Outcome::Engaged };
@@ -280,6 +284,8 @@ fn outcome_of(record: &FlowRecord) -> Outcome {
     match record.key.proto {
         wire::PROTO_TCP if backward.rst > 0 && backward.syn == 0 => Outcome::Refused,
         wire::PROTO_TCP => Outcome::Idle,
+        // An answer to a fingerprint makes it none the better.
+        _ if probe_of(record) == Probe::OddIcmp => Outcome::Idle,
         _ => Outcome::Engaged,
     }
 }
@@ -328,7 +334,10 @@ fn probe_of(record: &FlowRecord) -> Probe {
         wire::PROTO_SCTP => Probe::Sctp,
         wire::PROTO_ICMP if key.src_port == ECHO => Probe::Ping,
         wire::PROTO_ICMPV6 if key.src_port == ECHO_6 => Probe::Ping,
-        _ => Probe::Other,
+        wire::PROTO_ICMP if matches!(key.src_port, 13 | 15 | 17) => Probe::OddIcmp,
+        // Tunnels, routing and multicast management are at home in networks.
+        wire::PROTO_ICMP | wire::PROTO_ICMPV6 | wire::PROTO_GRE | 2 | 50 | 51 | 88 | 89 | 103 | 112 => Probe::Other,
+        _ => Probe::Protocol,
     }
 }
 

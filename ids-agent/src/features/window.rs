@@ -94,7 +94,7 @@ window_facts! {
     service_failed_logins_60s, "flows", 0.0, 1e6, "those of them in which a login in clear was seen to fail";
     service_open, "flows", 0.0, 1e6, "flows from this source to this port of this target that were answered and have not ended";
     service_size_spread_60s, "ratio", 0.0, 10.0, "standard deviation over mean of the source's bytes in those that ended; 0 for fewer than two";
-    service_secs_60s, "s", 0.0, 300.0, "mean duration of those that ended";
+    service_secs_60s, "s", 0.0, 3600.0, "mean duration of those that ended, at most an hour";
 }
 
 /// Length of a bucket. Both horizons are multiples of it.
@@ -317,7 +317,7 @@ impl HostWindows {
             service_failed_logins_60s: service_60.failed_logins as f32,
             service_open: service.map_or(0, |service| service.open) as f32,
             service_size_spread_60s: service_60.size_spread(),
-            service_secs_60s: service_60.mean_secs(),
+            service_secs_60s: service_60.mean_secs().min(3_600.0),
         }
     }
 

@@ -81,7 +81,9 @@ impl AppDos {
             && payload_bytes <= STALLED_PAYLOAD_BYTES_MAX
             && lasted_ns >= self.settings.stalled_secs.saturating_mul(SEC)
             && is_web_or_unknown(sight.payload.app);
-        let hoarded = !sight.ended && forward.ack > 0 && payload_bytes < self.settings.hoarded_payload_bytes;
+        let closing = forward.fin > 0 || forward.rst > 0 || backward.fin > 0 || backward.rst > 0;
+        let hoarded =
+            !sight.ended && !closing && forward.ack > 0 && payload_bytes < self.settings.hoarded_payload_bytes;
         let request = sight.payload.http.as_deref().filter(|http| http.method.is_some());
         let requested = request.is_some() && !sight.mark.requested;
         if !(stalled || hoarded || requested || sight.mark.hoarded) {
@@ -144,7 +146,7 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
         });
     }
     let requests_60s = service.requests_60s.value_at(at_ns, STALLED_TAU_SECS);
-    let agents = service.agents.count(at_ns, AGENTS_SECS);
+    let agents = service.agents.count(at_ns, AGENTS_SECS).min(requests_60s);
     if agents >= settings.agents_60s
         && requests_60s >= AGENTS_FLOWS_MIN
         && agents >= settings.agents_share * requests_60s

@@ -206,20 +206,21 @@ fn tcp_finding(service: &mut Service, attempt: &Attempt, settings: &FloodSetting
     let begun = service.begun.value_at(at_ns, TAU_SECS);
     let half_open = service.half_open.value_at(at_ns, TAU_SECS);
     let stray = service.stray.value_at(at_ns, TAU_SECS);
+    let sources = service.sources.count(at_ns, WINDOW_SECS);
+    let many = sources >= settings.sources_many;
+    let stray_threshold = if many { settings.stray_10s } else { settings.stray_one_source_10s };
     let is_half_open = half_open >= settings.half_open_10s && half_open >= settings.half_open_share * begun;
     let (count, threshold, what) = if is_half_open {
         (half_open, settings.half_open_10s, "half-open connections")
-    } else if stray >= settings.stray_10s && stray >= settings.half_open_share * begun {
-        (stray, settings.stray_10s, "packets without a connection")
+    } else if stray >= stray_threshold && stray >= settings.half_open_share * begun {
+        (stray, stray_threshold, "packets without a connection")
     } else {
         return None;
     };
     if !service.run.pace.is_due(at_ns, count, repeat_ns) {
         return None;
     }
-    let sources = service.sources.count(at_ns, WINDOW_SECS);
     let key = &attempt.key;
-    let many = sources >= settings.sources_many;
     let kind = match (is_half_open, many) {
         (true, true) => "spoofed_syn",
         (true, false) => "syn",

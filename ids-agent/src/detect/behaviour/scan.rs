@@ -40,6 +40,10 @@ enum Transport {
     Udp,
     Ping,
     Sctp,
+    /// Packets of various IP protocols.
+    Protocol,
+    /// ICMP requests that no one has a use for but to tell systems apart.
+    OddIcmp,
 }
 
 /// Things tried, and those of them that came to something.
@@ -65,7 +69,7 @@ struct Scatter {
 const BLOCK_TARGETS_MIN: f64 = 10.0;
 
 /// Kinds of probe with their names as a scan and as a sweep.
-const PROBES: [(Probe, &str, &str); 9] = [
+const PROBES: [(Probe, &str, &str); 11] = [
     (Probe::Syn, "syn_scan", "syn_sweep"),
     (Probe::Connect, "connect_scan", "connect_sweep"),
     (Probe::Fin, "fin_scan", "fin_sweep"),
@@ -75,6 +79,8 @@ const PROBES: [(Probe, &str, &str); 9] = [
     (Probe::Udp, "udp_scan", "udp_sweep"),
     (Probe::Ping, "ping_scan", "ping_sweep"),
     (Probe::Sctp, "sctp_scan", "sctp_sweep"),
+    (Probe::Protocol, "protocol_scan", "protocol_sweep"),
+    (Probe::OddIcmp, "os_fingerprint", "os_fingerprint"),
 ];
 
 impl Scans {
@@ -99,13 +105,20 @@ impl Scans {
         let Some(transport) = transport_of(attempt) else { return };
         let key = &attempt.key;
         if transport != Transport::Ping {
-            let port = self.hasher.hash_one(key.dst_port);
+            let port = match transport {
+                Transport::Protocol => self.hasher.hash_one(key.proto),
+                Transport::OddIcmp => self.hasher.hash_one(key.src_port),
+                _ => self.hasher.hash_one(key.dst_port),
+            };
             let productive = attempt.outcome == Outcome::Engaged;
             let pair = (key.src, key.dst, transport);
             let tally = self.pairs.touch_or_insert(&pair, || Tally::new(attempt));
             tally.count(attempt, port, productive);
             let finding = vertical(tally, attempt, transport, &self.scan, self.repeat_ns);
             findings.extend(finding);
+        }
+        if matches!(transport, Transport::Protocol | Transport::OddIcmp) {
+            return;
         }
         let answered = matches!(attempt.outcome, Outcome::Engaged | Outcome::Idle);
         let port = if transport == Transport::Ping { 0 } else { key.dst_port };
@@ -141,8 +154,20 @@ fn transport_of(attempt: &Attempt) -> Option<Transport> {
         }
         Probe::Ping => Some(Transport::Ping),
         Probe::Sctp => Some(Transport::Sctp),
+        Probe::Protocol => Some(Transport::Protocol),
+        Probe::OddIcmp => Some(Transport::OddIcmp),
         Probe::Stray | Probe::Other => None,
     }
+}
+
+/// Whether strangers look for a service at a port: the system ports, and those above that worms and scanners of
+/// recent years went for (databases, remote desktops, web consoles, routers, cameras, containers).
+fn is_service_port(port: u16) -> bool {
+    const HIGH: [u16; 30] = [
+        1433, 1521, 1723, 1883, 2222, 2323, 2375, 3128, 3306, 3389, 4444, 5000, 5060, 5432, 5555, 5800, 5900, 5985,
+        6379, 7001, 7547, 8000, 8080, 8081, 8291, 8443, 8888, 9200, 11211, 27017,
+    ];
+    port < SERVICE_PORTS_END || HIGH.binary_search(&port).is_ok() || matches!(port, 37_215 | 52_869)
 }
 
 fn is_answer(key: &FlowKey) -> bool {
@@ -217,6 +242,8 @@ fn vertical(
 ) -> Option<Finding> {
     let (quick, slow) = match transport {
         Transport::Udp => (settings.udp_ports_60s, settings.udp_ports_600s),
+        Transport::Protocol => (settings.protocols_60s, settings.protocols_60s),
+        Transport::OddIcmp => (settings.odd_icmp_60s, settings.odd_icmp_60s),
         Transport::Tcp | Transport::Sctp | Transport::Ping => (settings.ports_60s, settings.ports_600s),
     };
     let thresholds = [(QUICK_SECS, quick), (LONGEST_SECS, slow)];
@@ -227,8 +254,13 @@ fn vertical(
     let tried = tally.tried.count(tally.run.last_ns, window_secs);
     let (src, dst) = (attempt.key.src, attempt.key.dst);
     let (_, kind, _) = tally.commonest();
+    let (things, severity) = match transport {
+        Transport::Protocol => ("IP protocols", Severity::Medium),
+        Transport::OddIcmp => ("odd ICMP requests", Severity::Low),
+        Transport::Tcp | Transport::Udp | Transport::Sctp | Transport::Ping => ("ports", Severity::Medium),
+    };
     let reason = format!(
-        "{} tried {} ports of {} in {}; {} of the attempts were refused, {} met silence",
+        "{} tried {} {things} of {} in {}; {} of the attempts were refused, {} met silence",
         address(src),
         spoken_count(tried),
         address(dst),
@@ -240,12 +272,12 @@ fn vertical(
         class: Class::PortScan,
         kind,
         score: score(vain, threshold),
-        severity: Severity::Medium,
+        severity,
         subject: Subject::Pair { src, dst },
         reason,
         evidence: vec![
-            evidence("ports_tried", tried, threshold, "ports"),
-            evidence("ports_without_conversation", vain, threshold, "ports"),
+            evidence("ports_tried", tried, threshold, things),
+            evidence("ports_without_conversation", vain, threshold, things),
         ],
     };
     Some(statement.into_finding(&tally.run))
@@ -260,7 +292,10 @@ fn horizontal(
 ) -> Option<Finding> {
     let (thresholds, share_min) = match transport {
         Transport::Udp => ([(QUICK_SECS, settings.udp_targets_60s); 2], settings.udp_unanswered_share),
-        Transport::Tcp | Transport::Ping | Transport::Sctp => {
+        Transport::Tcp if !is_service_port(attempt.key.dst_port) => {
+            ([(QUICK_SECS, settings.peer_targets_60s); 2], settings.unanswered_share)
+        }
+        Transport::Tcp | Transport::Ping | Transport::Sctp | Transport::Protocol | Transport::OddIcmp => {
             ([(QUICK_SECS, settings.targets_60s), (LONGEST_SECS, settings.targets_600s)], settings.unanswered_share)
         }
     };
@@ -274,6 +309,7 @@ fn horizontal(
         Transport::Tcp => format!("tried TCP port {} of", attempt.key.dst_port),
         Transport::Udp => format!("tried UDP port {} of", attempt.key.dst_port),
         Transport::Sctp => format!("tried SCTP port {} of", attempt.key.dst_port),
+        Transport::Protocol | Transport::OddIcmp => "probed".to_owned(),
     };
     let (_, _, kind) = tally.commonest();
     let reason = format!(

@@ -509,3 +509,40 @@ proptest! {
         prop_assert_eq!(run(&cuts), run(&[]));
     }
 }
+
+#[test]
+fn odd_protocols_and_odd_icmp_are_probes() {
+    let protocols: Vec<Flow> = (140..180u8)
+        .map(|proto| bare(Fabricated::new(key(attacker(), 0, victim(), 0, proto), 10 * SEC).packet(There, 0, 0)))
+        .collect();
+    check(&protocols, &[(Class::PortScan, "protocol_scan", pair(attacker(), victim()))]);
+    let odd: Vec<Flow> = [(13, 14), (15, 16), (17, 18)]
+        .into_iter()
+        .map(|(asks, answers)| {
+            let key = key(attacker(), asks, victim(), answers, PROTO_ICMP);
+            bare(Fabricated::new(key, 10 * SEC).packet(There, 0, 12).packet(Back, 0, 12))
+        })
+        .collect();
+    check(&odd, &[(Class::PortScan, "os_fingerprint", pair(attacker(), victim()))]);
+    check_quiet(&odd[..1]);
+}
+
+#[test]
+fn an_overlay_network_that_looks_for_peers_is_quiet() {
+    let flows: Vec<Flow> = (0..90u8)
+        .map(|n| bare(tcp(host(0, 0, 30), 30_000 + u16::from(n), host(90, 0, n), 6_346, u64::from(n) * SEC).syn()))
+        .collect();
+    check_quiet(&flows);
+}
+
+#[test]
+fn many_short_lookups_over_tcp_are_quiet() {
+    let flows: Vec<Flow> = (0..600u16)
+        .map(|n| {
+            let flow = tcp(host(0, 0, 30), 30_000 + n, host(0, 0, 53), 53, 10 * SEC + u64::from(n) * MS).handshake();
+            // Closed, yet not taken as ended before the linger is over.
+            (flow.exchange(40, 90).packet(There, TCP_FIN | TCP_ACK, 0), of(AppProto::Dns))
+        })
+        .collect();
+    check_quiet(&flows);
+}
