@@ -293,7 +293,10 @@ impl FlowSlot {
             self.payload_packets = self.payload_packets.saturating_add(1);
         }
         self.flags(meta.tcp_flags);
-        self.push_first(short, gap_ticks);
+        // `first_count` says the same, but lies in the cache line that later packets leave alone.
+        if self.packets <= FIRST_PACKETS as u64 {
+            self.push_first(short, gap_ticks);
+        }
     }
 
     #[inline(always)]

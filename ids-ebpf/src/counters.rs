@@ -6,6 +6,7 @@ use ids_common::counter::{Counter, Skip};
 use crate::maps::{Row, counter_row};
 
 /// This CPU's counters.
+#[derive(Clone, Copy)]
 pub(crate) struct Counters(Row);
 
 impl Counters {
@@ -14,19 +15,19 @@ impl Counters {
         counter_row(cpu).map(Self)
     }
 
+    /// See `Row::forget`.
     #[inline(always)]
-    pub(crate) fn add(&self, counter: Counter, by: u64) {
+    pub(crate) fn forget(self, value: u64) -> u64 {
+        self.0.forget(value)
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(self, counter: Counter, by: u64) {
         self.0.add(counter.index(), by);
     }
 
-    /// A value that the verifier does not know.
     #[inline(always)]
-    pub(crate) fn salt(&self) -> u64 {
-        self.0.value(Counter::PacketsSeen.index())
-    }
-
-    #[inline(always)]
-    pub(crate) fn skip(&self, skip: Skip) {
+    pub(crate) fn skip(self, skip: Skip) {
         self.0.add(skip.index(), 1);
     }
 }

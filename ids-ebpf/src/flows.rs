@@ -22,17 +22,22 @@ use crate::{
 pub(crate) fn observe<P: Packet>(context: P::Context<'_>) {
     let cpu = maps::cpu();
     let Some(counters) = Counters::of_cpu(cpu) else { return };
-    let salt = counters.salt();
     counters.add(Counter::PacketsSeen, 1);
-    let packet = P::new(context, salt);
+    let packet = P::new(context, counters);
     match packet.parse() {
-        Ok(meta) => count(&packet, meta, cpu, salt, &counters),
+        Ok(meta) => count(&packet, meta, cpu, counters),
         Err(skip) => counters.skip(skip),
     }
 }
 
 #[inline(always)]
-fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, salt: u64, counters: &Counters) {
+fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counters) {
+    // What the parser found out by branching is not followed up: the rest is verified once.
+    meta.len = counters.forget(u64::from(meta.len)) as u32;
+    meta.payload_at = counters.forget(u64::from(meta.payload_at)) as u32;
+    meta.payload_len = counters.forget(u64::from(meta.payload_len)) as u32;
+    meta.tcp_flags = counters.forget(u64::from(meta.tcp_flags)) as u8;
+    meta.key.kind = counters.forget(u64::from(meta.key.kind)) as u8;
     // After parsing, so that skipped frames do not pay for it; once, so that all agree on it.
     let now_ns = maps::now_ns();
     let Some(settings) = maps::settings() else { return counters.add(Counter::TableMissing, 1) };
@@ -41,11 +46,10 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, salt: u64, count
     let tag = tag(hash);
     let Some(mut set) = maps::flow_set(cpu, hash) else { return counters.add(Counter::TableMissing, 1) };
 
-    let (way, found) = match find(&set, tag, &meta.key) {
+    let (way, found) = match find(&set, tag, &meta.key, counters) {
         Some(way) => (way, Some(set.slot(way).continuity(&meta, now_ns, settings.slot_silence_ns()))),
-        None => (victim(&set), None),
+        None => (victim(&set, counters), None),
     };
-    let way = maps::forget(way as u64, salt) as usize;
     let counted = match found {
         Some(Continuity::Continues) => {
             let slot = set.slot(way);
@@ -71,41 +75,51 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, salt: u64, count
     samples::sample(packet, &meta, &counted, &settings, counters);
 }
 
-/// The way that holds a key.
+/// The way that holds a key. Which of the four it is cannot be predicted, so it is computed; two
+/// keys of one set with one tag are rare enough to be searched for.
 #[inline(always)]
-fn find(set: &Set, tag: u32, key: &FlowKey) -> Option<usize> {
-    for way in 0..WAYS {
-        if set.tag(way) == tag && set.slot(way).key.same(key) {
-            return Some(way);
-        }
+fn find(set: &Set, tag: u32, key: &FlowKey, counters: Counters) -> Option<usize> {
+    let way = (1..WAYS).fold(0, |found, way| found | (way & equal_mask(set.tag(way), tag)));
+    // Where the way leads depends on the tag, and so on all that the key was made of.
+    let way = counters.forget(way as u64) as usize;
+    if set.tag(way) != tag {
+        return None;
     }
-    None
+    if set.slot(way).key.same(key) {
+        return Some(way);
+    }
+    let way = (0..WAYS).find(|way| set.tag(*way) == tag && set.slot(*way).key.same(key))?;
+    Some(counters.forget(way as u64) as usize)
+}
+
+/// All ones where two tags are equal, else zero; without a branch, which BPF needs for a comparison.
+#[inline(always)]
+fn equal_mask(a: u32, b: u32) -> usize {
+    let difference = maps::opaque(u64::from(a ^ b));
+    (difference.wrapping_sub(1) as i64 >> 63) as usize
 }
 
 /// The way that a new slot takes: an empty one, else the slot silent for longest among those that
 /// never got beyond a probe, else among all.
 #[inline(always)]
-fn victim(set: &Set) -> usize {
-    let mut victim = 0;
+fn victim(set: &Set, counters: Counters) -> usize {
+    const WAY_BITS: u64 = WAYS as u64 - 1;
     let mut oldest = u64::MAX;
     for way in 0..WAYS {
-        if set.tag(way) == 0 {
-            return way;
-        }
         let slot = set.slot(way);
-        // Boot time in nanoseconds stays below 2^63 for 292 years.
-        let age = slot.last_seen_ns | (u64::from(slot.is_established()) << 63);
-        if age < oldest {
-            oldest = age;
-            victim = way;
-        }
+        // Boot time in nanoseconds stays below 2^63 for 292 years. The way stands in the lowest bits,
+        // where it decides between equals.
+        let age = slot.last_seen_ns & !WAY_BITS | u64::from(slot.is_established()) << 63;
+        let age = if set.tag(way) == 0 { 0 } else { age };
+        // Otherwise the verifier walks every order of the four.
+        oldest = oldest.min(counters.forget(age) | way as u64);
     }
-    victim
+    counters.forget(oldest & WAY_BITS) as usize
 }
 
 /// Saves the last state of a slot that is about to be overwritten, unless user space has it.
 #[inline(always)]
-fn push_out(slot: &FlowSlot, cpu: u32, settings: &Tunables, counters: &Counters) {
+fn push_out(slot: &FlowSlot, cpu: u32, settings: &Tunables, counters: Counters) {
     if slot.last_seen_ns < settings.swept_before_ns() {
         return;
     }

@@ -17,6 +17,7 @@ use aya_ebpf::{
 };
 use ids_common::{
     abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
+    counter,
     flow::{Continuity, FlowSlot},
     hash::HashSecret,
     limits::{RING_BYTES_DEFAULT, WAYS},
@@ -78,16 +79,6 @@ pub(crate) fn opaque(value: u64) -> u64 {
     // SAFETY: the value is moved onto itself. An assembly without an instruction would give two
     // entries of line information to one instruction, which the verifier refuses.
     unsafe { asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
-    value
-}
-
-/// The same value, of which the verifier knows nothing more, nor where it came from. `salt` is any
-/// value that the verifier does not know.
-#[inline(always)]
-pub(crate) fn forget(value: u64, salt: u64) -> u64 {
-    let mut value = value;
-    // SAFETY: the value is changed and changed back.
-    unsafe { asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) salt, options(nomem, nostack, pure)) };
     value
 }
 
@@ -188,6 +179,7 @@ impl Tunables {
 }
 
 /// The counters of this CPU.
+#[derive(Clone, Copy)]
 pub(crate) struct Row(*mut CounterRow);
 
 #[inline(always)]
@@ -196,15 +188,21 @@ pub(crate) fn counter_row(cpu: u32) -> Option<Row> {
 }
 
 impl Row {
+    /// The same value, of which the verifier knows nothing more, nor where it came from: it does
+    /// not follow values through map memory. Without this it walks what comes behind for every way
+    /// in which the value can come about.
     #[inline(always)]
-    pub(crate) fn value(&self, index: usize) -> u64 {
-        // SAFETY: the lookup gave a valid row, and only this CPU writes it.
-        let values = unsafe { &(*self.0).values };
-        values.get(index).copied().unwrap_or(0)
+    pub(crate) fn forget(self, value: u64) -> u64 {
+        // SAFETY: the lookup gave a valid row, and only this CPU uses its scratch word.
+        unsafe {
+            let scratch = (&raw mut (*self.0).values).cast::<u64>().add(counter::COUNTERS - 1);
+            write_volatile(scratch, value);
+            read_volatile(scratch)
+        }
     }
 
     #[inline(always)]
-    pub(crate) fn add(&self, index: usize, by: u64) {
+    pub(crate) fn add(self, index: usize, by: u64) {
         // SAFETY: the lookup gave a valid row, and only this CPU writes it.
         let values = unsafe { &mut (*self.0).values };
         if let Some(value) = values.get_mut(index) {

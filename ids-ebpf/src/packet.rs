@@ -17,14 +17,13 @@ use ids_common::{
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use crate::maps;
+use crate::{counters::Counters, maps};
 
 /// A packet that a program was called with.
 pub(crate) trait Packet {
     type Context<'a>;
 
-    /// `salt` is any value that the verifier does not know.
-    fn new(context: Self::Context<'_>, salt: u64) -> Self;
+    fn new(context: Self::Context<'_>, counters: Counters) -> Self;
 
     fn parse(&self) -> Result<PacketMeta, Skip>;
 
@@ -68,7 +67,7 @@ impl Linear {
 pub(crate) struct XdpPacket {
     ctx: *mut xdp_md,
     linear: Linear,
-    salt: u64,
+    counters: Counters,
 }
 
 impl XdpPacket {
@@ -92,7 +91,7 @@ impl PacketRead for XdpPacket {
 
     #[inline(always)]
     fn offset(&self, at: usize) -> usize {
-        maps::forget(at as u64, self.salt) as usize & OFFSET_MAX
+        self.counters.forget(at as u64) as usize & OFFSET_MAX
     }
 
     #[inline(always)]
@@ -113,8 +112,8 @@ impl Packet for XdpPacket {
     type Context<'a> = &'a XdpContext;
 
     #[inline(always)]
-    fn new(context: &XdpContext, salt: u64) -> Self {
-        Self { ctx: context.ctx, linear: Linear { data: context.data(), data_end: context.data_end() }, salt }
+    fn new(context: &XdpContext, counters: Counters) -> Self {
+        Self { ctx: context.ctx, linear: Linear { data: context.data(), data_end: context.data_end() }, counters }
     }
 
     #[inline(always)]
@@ -148,7 +147,7 @@ pub(crate) struct SkbPacket {
     skb: *mut __sk_buff,
     linear: Linear,
     len: u32,
-    salt: u64,
+    counters: Counters,
 }
 
 impl SkbPacket {
@@ -189,7 +188,7 @@ impl PacketRead for SkbLinear<'_> {
 
     #[inline(always)]
     fn offset(&self, at: usize) -> usize {
-        maps::forget(at as u64, self.0.salt) as usize & OFFSET_MAX
+        self.0.counters.forget(at as u64) as usize & OFFSET_MAX
     }
 
     #[inline(always)]
@@ -233,7 +232,7 @@ impl PacketRead for SkbWhole<'_> {
 
     #[inline(always)]
     fn offset(&self, at: usize) -> usize {
-        maps::forget(at as u64, self.0.salt) as usize & OFFSET_MAX
+        self.0.counters.forget(at as u64) as usize & OFFSET_MAX
     }
 
     #[inline(always)]
@@ -261,12 +260,12 @@ impl Packet for SkbPacket {
     type Context<'a> = &'a TcContext;
 
     #[inline(always)]
-    fn new(context: &TcContext, salt: u64) -> Self {
+    fn new(context: &TcContext, counters: Counters) -> Self {
         Self {
             skb: context.as_ptr().cast(),
             linear: Linear { data: context.data(), data_end: context.data_end() },
             len: context.len(),
-            salt,
+            counters,
         }
     }
 

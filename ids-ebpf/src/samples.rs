@@ -27,13 +27,14 @@ pub(crate) fn sample<P: Packet>(
     meta: &PacketMeta,
     counted: &Counted,
     settings: &Tunables,
-    counters: &Counters,
+    counters: Counters,
 ) {
     if meta.payload_len == 0 || counted.payload_packets >= settings.sample_packets() || meta.key.is_later_fragment() {
         return;
     }
     let reachable = packet.captured_len().saturating_sub(meta.payload_at);
     let captured = meta.payload_len.min(settings.sample_bytes()).min(reachable);
+    let captured = counters.forget(u64::from(captured)) as u32;
     let [small, medium, _] = SAMPLE_CLASSES;
     let sent = if captured == 0 {
         return;
