@@ -47,9 +47,6 @@ pub struct CaptureSettings {
     pub sets_per_cpu: u32,
     /// Size of the ring buffer: a power of two and a multiple of 65,536.
     pub ring_bytes: u32,
-    /// Directory below /sys/fs/bpf that keeps the programs and maps over a restart of the agent;
-    /// without one they end with it.
-    pub pin_dir: Option<PathBuf>,
 }
 
 impl Default for CaptureSettings {
@@ -60,7 +57,6 @@ impl Default for CaptureSettings {
             direction: Direction::Both,
             sets_per_cpu: 8_192,
             ring_bytes: 4 << 20,
-            pin_dir: None,
         }
     }
 }

@@ -423,34 +423,39 @@ impl Sinks {
 
     /// Lets every sink write what waits, and makes it last. The first failure is returned, after all
     /// have ended.
-    pub fn finish(self) -> Result<Vec<(&'static str, SinkStats)>, SinkError> {
+    pub fn finish(mut self) -> Result<Vec<(&'static str, SinkStats)>, SinkError> {
         let mut stats = Vec::new();
         let mut failure = None;
-        for sink in self.running {
+        for sink in self.running.drain(..) {
             sink.queue.close();
-            match sink.thread.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    failure.get_or_insert(error);
-                }
-                Err(_) => tracing::error!(sink = sink.name, "sink panicked"),
+            if let Err(error) = join(sink.name, sink.thread) {
+                failure.get_or_insert(error);
             }
             stats.push((sink.name, sink.queue.stats()));
         }
         failure.map_or(Ok(stats), Err)
     }
+}
 
-    /// Gives up what waits; files in the making vanish.
-    pub fn discard(self) {
+/// Without `finish`, what waits is given up, and files in the making vanish.
+impl Drop for Sinks {
+    fn drop(&mut self) {
         for sink in &self.running {
             sink.queue.abandon();
         }
-        for sink in self.running {
-            if sink.thread.join().is_err() {
-                tracing::error!(sink = sink.name, "sink panicked");
+        for sink in self.running.drain(..) {
+            if let Err(error) = join(sink.name, sink.thread) {
+                tracing::error!(sink = sink.name, %error, "given up");
             }
         }
     }
+}
+
+fn join(name: &'static str, thread: thread::JoinHandle<Result<(), SinkError>>) -> Result<(), SinkError> {
+    thread.join().unwrap_or_else(|_| {
+        tracing::error!(sink = name, "sink panicked");
+        Ok(())
+    })
 }
 
 /// Writes what a queue holds until it is closed and empty.

@@ -12,6 +12,7 @@ pub mod netns;
 pub mod onnx;
 pub mod oracle;
 pub mod probe;
+pub mod program;
 pub mod replay;
 pub mod scene;
 pub mod shapes;

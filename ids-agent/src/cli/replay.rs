@@ -37,6 +37,7 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
     let (alerts, flows) = (args.output.alerts.clone(), args.output.flows.clone());
     let json = args.json;
     let summary = watched(move |control| {
+        let detectors = parts::detectors(&config.detect, Seed::Fixed)?;
         let mut sinks = Sinks::default();
         let alerts = alerts.map(|path| open(&mut sinks, "alerts", &path, control)).transpose()?;
         let flows = match (&alerts, flows) {
@@ -44,7 +45,6 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
             (Some(outlet), Some(path)) if args.output.alerts.as_ref() == Some(&path) => Some(outlet.clone()),
             (_, path) => path.map(|path| open(&mut sinks, "flows", &path, control)).transpose()?,
         };
-        let detectors = parts::detectors(&config.detect, Seed::Fixed)?;
         let provenance = Provenance {
             agent_version: env!("CARGO_PKG_VERSION"),
             host: None,
@@ -64,7 +64,7 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
         let settled = match &judged {
             Ok(done) if done.read > 0 => sinks.finish().map_err(Failure::other),
             Ok(_) | Err(_) => {
-                sinks.discard();
+                drop(sinks);
                 Ok(Vec::new())
             }
         };

@@ -177,7 +177,11 @@ fn differences(user: &Account, kernel: &Account) -> Vec<String> {
         found.push(format!("slot of {:?}: user path {ours:?}, kernel program {theirs:?}", ours.key));
     }
     if user.samples != kernel.samples {
-        found.push(format!("payload samples: user path {}, kernel program {}", user.samples.len(), kernel.samples.len()));
+        found.push(format!(
+            "payload samples: user path {}, kernel program {}",
+            user.samples.len(),
+            kernel.samples.len()
+        ));
     }
     found
 }

@@ -49,8 +49,14 @@ pub(super) fn all() -> Vec<Sample> {
         sample("two VLAN tags", ether(QINQ, &tagged(8, VLAN, &tagged(9, IPV4, &there(ACK, b""))))),
         sample("three VLAN tags", ether(QINQ, &tagged(8, VLAN, &tagged(9, VLAN, &tagged(10, IPV4, &there(ACK, b"")))))),
         sample("later fragment", ether(IPV4, &fragment(&ipv4(CLIENT, SERVER, 17, &[1; 64])))),
-        sample("IPv6 hop-by-hop options", ether(IPV6, &ipv6(CLIENT_V6, SERVER_V6, 0, &hop_by_hop(17, &udp(9, 9, b"x"))))),
-        sample("ARP", ether(0x0806, &[0, 1, 8, 0, 6, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+        sample(
+            "IPv6 hop-by-hop options",
+            ether(IPV6, &ipv6(CLIENT_V6, SERVER_V6, 0, &hop_by_hop(17, &udp(9, 9, b"x")))),
+        ),
+        sample(
+            "ARP",
+            ether(0x0806, &[0, 1, 8, 0, 6, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ),
         sample("spanning tree", ether(0x0026, &[0x42, 0x42, 3, 0, 0, 0, 0, 0])),
         sample("unknown EtherType", ether(0x88b5, &[0; 32])),
         sample("IPv4 cut short", ether(IPV4, there(ACK, b"").get(..12).unwrap_or_default())),
