@@ -342,3 +342,30 @@ impl fmt::Display for SinkStats {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod waiting {
+    use super::*;
+
+    #[test]
+    fn a_waiting_queue_loses_nothing() {
+        let queue = LineQueue::new(2, Overflow::Wait);
+        let taken = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..500 {
+                    queue.push(Line { rank: Rank::Flow, bytes: format!("{number}").into_bytes() });
+                }
+                queue.close();
+            });
+            let (mut all, mut some) = (Vec::new(), Vec::new());
+            while queue.take(&mut some, 3) == Work::Lines {
+                queue.settle(&Delivery { written: some.len() as u64, ..Delivery::default() });
+                all.append(&mut some);
+            }
+            all
+        });
+        let texts: Vec<_> = taken.iter().map(|line| String::from_utf8_lossy(&line.bytes).into_owned()).collect();
+        assert_eq!(texts, (0..500).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert_eq!(queue.stats(), SinkStats { offered: 500, written: 500, ..SinkStats::default() });
+    }
+}

@@ -22,7 +22,12 @@ use crate::{
 pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let config = args.effective()?;
     log.start(&config.log, None)?;
-    // Everything that can fail does so before anything is attached.
+    // Everything that can fail does so before anything is attached, the quick things first.
+    for name in &config.capture.interfaces {
+        if matches!(facts::interface(name), Ok(None)) {
+            return Err(kernel_failure(KernelError::UnknownInterface { name: name.clone() }));
+        }
+    }
     let detectors = parts::detectors(&config.detect, Seed::Random)?;
     let page = Page::open(&config.metrics)?;
     let roster = Roster::default();

@@ -56,27 +56,6 @@ fn among_equals_the_oldest_goes() {
 }
 
 #[test]
-fn a_waiting_queue_loses_nothing() {
-    let queue = LineQueue::new(2, Overflow::Wait);
-    let taken = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for number in 0..500 {
-                queue.push(line(Rank::Flow, &number.to_string()));
-            }
-            queue.close();
-        });
-        let (mut all, mut some) = (Vec::new(), Vec::new());
-        while queue.take(&mut some, 3) == Work::Lines {
-            queue.settle(&Delivery { written: some.len() as u64, ..Delivery::default() });
-            all.append(&mut some);
-        }
-        all
-    });
-    assert_eq!(texts(&taken), (0..500).map(|n| n.to_string()).collect::<Vec<_>>());
-    assert_eq!(queue.stats(), SinkStats { offered: 500, written: 500, ..SinkStats::default() });
-}
-
-#[test]
 fn abandoned_lines_are_counted() {
     let queue = LineQueue::new(10, Overflow::DropLeast);
     queue.push(line(Rank::High, "a"));

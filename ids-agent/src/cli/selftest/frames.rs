@@ -60,7 +60,10 @@ pub(super) fn all() -> Vec<Sample> {
         sample("spanning tree", ether(0x0026, &[0x42, 0x42, 3, 0, 0, 0, 0, 0])),
         sample("unknown EtherType", ether(0x88b5, &[0; 32])),
         sample("IPv4 cut short", ether(IPV4, there(ACK, b"").get(..12).unwrap_or_default())),
-        sample("TCP cut short", ether(IPV4, there(ACK, b"").get(..28).unwrap_or_default())),
+        sample(
+            "TCP cut short",
+            ether(IPV4, &ipv4(CLIENT, SERVER, 6, tcp(40_000, 80, ACK, b"").get(..8).unwrap_or_default())),
+        ),
         sample("IPv6 behind the EtherType of IPv4", ether(IPV4, &six(ACK, b""))),
     ];
     for (name, at, value) in [
