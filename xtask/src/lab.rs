@@ -174,7 +174,7 @@ impl Conservation {
         Self {
             seen: metrics.sum("ids_packets_seen_total", &[]).unwrap_or_default()
                 + metrics.sum("ids_segments_unfolded_total", &[]).unwrap_or_default(),
-            in_flows: metrics.sum("ids_flow_packets_total", &[]).unwrap_or_default(),
+            in_flows: metrics.sum("ids_packets_in_flows_total", &[]).unwrap_or_default(),
             skipped: metrics.sum("ids_packets_skipped_total", &[]).unwrap_or_default()
                 + metrics.sum("ids_table_missing_total", &[]).unwrap_or_default(),
         }

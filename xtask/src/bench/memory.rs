@@ -21,6 +21,7 @@ use crate::{
 };
 
 const PORT: &str = "127.0.0.1:9478";
+const READY_MAX: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(10);
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 /// Connections in the file that is played again and again with other addresses: more than the table holds.
@@ -88,7 +89,7 @@ fn start_agent(gateway: &Namespace, binary: &Path, dir: &Path) -> Result<Group> 
 }
 
 fn wait_ready(gateway: &Namespace, agent: &mut Group, dir: &Path, interrupt: &Interrupt) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + READY_MAX;
     while fetch(gateway, "/readyz").is_err() {
         interrupt.check()?;
         if let Some(status) = agent.ended()? {
@@ -96,7 +97,7 @@ fn wait_ready(gateway: &Namespace, agent: &mut Group, dir: &Path, interrupt: &In
             bail!("the agent ended ({status}); it said:\n{said}");
         }
         if Instant::now() >= deadline {
-            bail!("the agent is not ready after 20 s");
+            bail!("the agent is not ready after {} s", READY_MAX.as_secs());
         }
         thread::sleep(Duration::from_millis(100));
     }

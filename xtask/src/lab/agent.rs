@@ -21,6 +21,9 @@ use crate::{
 /// On loopback inside the gateway's namespace, where nothing else listens.
 pub(super) const METRICS: &str = "127.0.0.1:9477";
 
+/// Verifying the kernel programs takes seconds on a busy machine.
+const READY_MAX: Duration = Duration::from_secs(60);
+
 pub(super) struct Agent {
     group: Group,
     log: PathBuf,
@@ -37,9 +40,14 @@ impl Agent {
     ) -> Result<Self> {
         let log = dir.join("agent.log");
         let log_file = File::create(&log).with_context(|| format!("`{}` cannot be written", log.display()))?;
+        // Empty, so that the lab shows the defaults and not what this machine's own agent is told.
+        let config = dir.join("config.toml");
+        fs::write(&config, "").with_context(|| format!("`{}` cannot be written", config.display()))?;
         let mut command = network.command(Space::Gateway, binary);
         command
             .args(["run", "--interface", LAN_PORT, "--mode", "native", "--metrics", METRICS])
+            .arg("--config")
+            .arg(&config)
             .arg("--alerts")
             .arg(alerts_file(dir))
             .arg("--flows")
@@ -50,12 +58,12 @@ impl Agent {
             .stdout(Stdio::from(log_file.try_clone()?))
             .stderr(Stdio::from(log_file));
         let mut agent = Self { group: Group::start("ids-agent", &mut command)?, log };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + READY_MAX;
         while fetch(network, "/readyz").is_err() {
             agent.check()?;
             interrupt.check()?;
             if Instant::now() >= deadline {
-                bail!("the agent is not ready after 20 s; it said:\n{}", agent.said());
+                bail!("the agent is not ready after {} s; it said:\n{}", READY_MAX.as_secs(), agent.said());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
