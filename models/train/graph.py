@@ -27,21 +27,14 @@ def autoencoder(network: Network) -> bytes:
 def body(network: Network):
     scale = network.scale
     weights = [
-        constant("one", np.float32(1)),
-        constant("linear", scale.linear),
-        constant("log", scale.log),
+        constant("factor", scale.factor),
         constant("shift", scale.shift),
         constant("clip_low", np.float32(-CLIP)),
         constant("clip_high", np.float32(CLIP)),
     ]
     nodes = [
-        helper.make_node("Mul", ["features", "linear"], ["told_linear"]),
-        helper.make_node("Relu", ["features"], ["positive"]),
-        helper.make_node("Add", ["positive", "one"], ["above_one"]),
-        helper.make_node("Log", ["above_one"], ["logarithm"]),
-        helper.make_node("Mul", ["logarithm", "log"], ["told_log"]),
-        helper.make_node("Add", ["told_linear", "told_log"], ["told"]),
-        helper.make_node("Add", ["told", "shift"], ["scaled"]),
+        helper.make_node("Mul", ["features", "factor"], ["centred"]),
+        helper.make_node("Add", ["centred", "shift"], ["scaled"]),
         helper.make_node("Clip", ["scaled", "clip_low", "clip_high"], ["z"]),
     ]
     last = "z"
@@ -60,7 +53,7 @@ def constant(name, value):
 
 
 def model(network, nodes, weights, output, columns) -> bytes:
-    features = network.scale.linear.shape[0]
+    features = network.scale.factor.shape[0]
     graph = helper.make_graph(
         nodes,
         "ids",

@@ -26,7 +26,7 @@ def unseen_probabilities(table: Table, params, seed):
         if not held.any():
             continue
         seen = table.take(~held)
-        network = networks.fit_classifier(seen.x, seen.y, weights(seen), table.schema, len(CLASSES), params, seed)
+        network = networks.fit_classifier(seen.x, seen.y, weights(seen), len(CLASSES), params, seed)
         told[held] = networks.probabilities(network, table.x[held])
     return told
 
@@ -41,7 +41,7 @@ def unseen_errors(table: Table, params, seed):
         if not (held & benign).any():
             continue
         seen = table.take(~held & benign)
-        network = networks.fit_autoencoder(seen.x, weights(seen), table.schema, params, seed)
+        network = networks.fit_autoencoder(seen.x, weights(seen), params, seed)
         told[held] = networks.errors(network, table.x[held])
     return told
 

@@ -10,21 +10,17 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 # Scaled values beyond this say "very much"; how much more is another network's habit.
 CLIP = 4.0
-# Counts, sizes and times that span more than this are told apart by their logarithm.
-LOG_FROM = 32.0
 
 
 @dataclass
 class Scale:
-    """z = clip((linear * x + log * ln(1 + max(x, 0))) + shift, -CLIP, CLIP)."""
+    """z = clip(factor * x + shift, -CLIP, CLIP). What spans orders of magnitude comes as a logarithm already."""
 
-    linear: np.ndarray
-    log: np.ndarray
+    factor: np.ndarray
     shift: np.ndarray
 
     def __call__(self, x):
-        z = x * self.linear + np.log1p(np.maximum(x, 0)) * self.log + self.shift
-        return np.clip(z, -CLIP, CLIP)
+        return np.clip(x * self.factor + self.shift, -CLIP, CLIP)
 
 
 @dataclass
@@ -35,26 +31,21 @@ class Network:
     layers: list  # of (weights [in, out], bias [out])
 
 
-def fit_scale(x, schema, weight) -> Scale:
-    wide = np.array([spec["high"] > LOG_FROM and spec["low"] >= 0 for spec in schema])
-    told = np.where(wide, np.log1p(np.maximum(x, 0, dtype=np.float64)), x)
+def fit_scale(x, weight) -> Scale:
+    told = x.astype(np.float64)
     mean = np.average(told, axis=0, weights=weight)
     std = np.sqrt(np.average((told - mean) ** 2, axis=0, weights=weight))
     # What hardly varies in training tells nothing; it must not explode elsewhere.
-    inverse = np.where(std > 1e-3, 1.0 / np.maximum(std, 1e-3), 0.0)
-    return Scale(
-        np.where(wide, 0.0, inverse).astype(np.float32),
-        np.where(wide, inverse, 0.0).astype(np.float32),
-        (-mean * inverse).astype(np.float32),
-    )
+    factor = np.where(std > 1e-3, 1.0 / np.maximum(std, 1e-3), 0.0)
+    return Scale(factor.astype(np.float32), (-mean * factor).astype(np.float32))
 
 
-def fit_classifier(x, y, weight, schema, classes, params, seed) -> Network:
+def fit_classifier(x, y, weight, classes, params, seed) -> Network:
     """The mean of several MLPs over the classes `0..classes`, as one network.
 
     A class without rows gets an output that stays low.
     """
-    scale = fit_scale(x, schema, weight)
+    scale = fit_scale(x, weight)
     z = scale(x)
     members = [fit_member(z, y, weight, classes, params, seed * 1000 + at) for at in range(params["members"])]
     return Network(scale, side_by_side(members))
@@ -111,8 +102,8 @@ def spread(layer, known, classes, binary):
     return full_w, full_b
 
 
-def fit_autoencoder(x, weight, schema, params, seed) -> Network:
-    scale = fit_scale(x, schema, weight)
+def fit_autoencoder(x, weight, params, seed) -> Network:
+    scale = fit_scale(x, weight)
     z = scale(x)
     rng = np.random.default_rng(seed)
     # Rows are drawn by weight: MLPRegressor then needs none, and sees rare protocols often enough.

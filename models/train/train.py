@@ -1,7 +1,6 @@
 """Fits, measures and writes both models from rows that `training-rows` made of labelled captures."""
 
 import argparse
-import itertools
 import json
 import os
 from pathlib import Path
@@ -18,10 +17,9 @@ import networks
 import paper
 from table import CLASSES, load, weights
 
-HIDDEN = [64, 32]
 CHOICES = [
-    {"hidden": HIDDEN, "alpha": alpha, "blur": blur, "epochs": 12}
-    for alpha, blur in itertools.product((1e-3, 3e-2), (0.1, 0.4))
+    {"hidden": [48, 24], "members": 3, "alpha": alpha, "blur": blur, "epochs": 8}
+    for alpha, blur in ((1e-3, 0.2), (3e-2, 0.4))
 ]
 AUTOENCODER = {"hidden": [32, 12, 32], "alpha": 1e-4, "epochs": 25, "rows": 40_000}
 
@@ -53,7 +51,7 @@ def train_classifier(table, args):
     for entry in figures["classes"]:
         print(json.dumps(entry), flush=True)
     network = networks.fit_classifier(
-        table.x, table.y, weights(table), table.schema, len(CLASSES), params, args.seed
+        table.x, table.y, weights(table), len(CLASSES), params, args.seed
     )
     model = graph.classifier(network)
     card = paper.classifier_card(table, figures, params, args.seed)
@@ -78,7 +76,7 @@ def train_autoencoder(table, args):
     }
     print(json.dumps(figures), flush=True)
     benign = table.take(table.y == 0)
-    network = networks.fit_autoencoder(benign.x, weights(benign), table.schema, AUTOENCODER, args.seed)
+    network = networks.fit_autoencoder(benign.x, weights(benign), AUTOENCODER, args.seed)
     model = graph.autoencoder(network)
     card = paper.autoencoder_card(table, figures, AUTOENCODER, args.seed)
     paper.write(args.out / "autoencoder", model, "autoencoder", table, args.seed, ["error"], threshold, card)

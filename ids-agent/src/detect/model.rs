@@ -181,9 +181,9 @@ impl Model {
         let (spec, entry, value) = (SCHEMA.get(at)?, self.manifest.feature.get(at)?, row.get(at)?);
         Some(Evidence {
             feature: spec.name,
-            value: f64::from(*value),
-            normal_low: f64::from(entry.low),
-            normal_high: f64::from(entry.high),
+            value: spec.quantity(*value),
+            normal_low: spec.quantity(entry.low),
+            normal_high: spec.quantity(entry.high),
             unit: spec.unit,
         })
     }
