@@ -53,9 +53,7 @@ def fit_classifier(x, y, weight, classes, params, seed) -> Network:
 
 def fit_member(z, y, weight, classes, params, seed):
     rng = np.random.default_rng(seed)
-    # Each flow is also seen a little blurred, so that no single exact value decides.
-    z = np.concatenate([z, z + rng.normal(0, params["blur"], z.shape).astype(np.float32)])
-    y, weight = np.concatenate([y, y]), np.concatenate([weight, weight])
+    z, y, weight = disguise(z, y, weight, params, rng)
     network = MLPClassifier(
         hidden_layer_sizes=tuple(params["hidden"]),
         alpha=params["alpha"],
@@ -88,6 +86,16 @@ def side_by_side(members):
         b = sum(b for _, b in parts) / len(parts) if last else np.concatenate([b for _, b in parts])
         layers.append(((w / len(parts) if last else w).astype(np.float32), b.astype(np.float32)))
     return layers
+
+
+def disguise(z, y, weight, params, rng):
+    """The rows, and copies of them that are blurred and lack some features, so that no few values decide."""
+    rows, copies = [z], params["copies"]
+    for _ in range(copies):
+        kept = rng.random(z.shape, dtype=np.float32) >= params["dropped"]
+        blur = rng.standard_normal(z.shape, dtype=np.float32) * np.float32(params["blur"])
+        rows.append((z + blur) * kept)
+    return np.concatenate(rows), np.tile(y, copies + 1), np.tile(weight, copies + 1)
 
 
 def spread(layer, known, classes, binary):

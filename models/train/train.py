@@ -18,8 +18,7 @@ import paper
 from table import CLASSES, load, weights
 
 CHOICES = [
-    {"hidden": [48, 24], "members": 3, "alpha": alpha, "blur": blur, "epochs": 8}
-    for alpha, blur in ((1e-3, 0.2), (3e-2, 0.4))
+    {"hidden": [48, 24], "members": 2, "alpha": 0.1, "blur": 0.5, "dropped": 0.3, "copies": 1, "epochs": 5},
 ]
 AUTOENCODER = {"hidden": [32, 12, 32], "alpha": 1e-4, "epochs": 25, "rows": 40_000}
 
