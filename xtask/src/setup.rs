@@ -1,6 +1,9 @@
 //! `cargo xtask setup`: what the build, the lab and the tests need. Installs nothing that it has not named first.
 
 use std::{
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -93,6 +96,19 @@ const NEEDS: &[Need] = &[
         kind: Kind::Program("tcpreplay"),
     },
     Need { purpose: Purpose::Test, name: "tshark", why: "a third opinion on frames", kind: Kind::Program("tshark") },
+    Need { purpose: Purpose::Test, name: "setpriv", why: "takes rights away", kind: Kind::Program("util-linux") },
+    Need {
+        purpose: Purpose::Test,
+        name: "systemd-analyze",
+        why: "checks the service's unit",
+        kind: Kind::Program("systemd"),
+    },
+    Need {
+        purpose: Purpose::Test,
+        name: "suricata",
+        why: "a second opinion on community ids",
+        kind: Kind::Unpacked("suricata"),
+    },
     Need { purpose: Purpose::Test, name: "promtool", why: "checks the metrics", kind: Kind::Unpacked("prometheus") },
 ];
 
@@ -127,7 +143,7 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
 }
 
 /// The folder of programs that were unpacked rather than installed.
-pub(crate) fn tools_dir() -> Result<PathBuf> {
+fn tools_dir() -> Result<PathBuf> {
     Ok(workspace::target_dir()?.join("tools"))
 }
 
@@ -243,20 +259,46 @@ fn unpacked(program: &str) -> Result<PathBuf> {
 fn unpack(apt: &Path, program: &str, package: &str) -> Result<()> {
     let tools = tools_dir()?;
     let archive = tools.join("archive");
-    std::fs::create_dir_all(&archive).with_context(|| format!("`{}` cannot be made", archive.display()))?;
+    let partial = archive.join("partial");
+    fs::create_dir_all(&partial).with_context(|| format!("`{}` cannot be made", partial.display()))?;
     println!("setup: unpacking {package} into {}", tools.display());
-    // apt-get drops to its own user for downloads, which may not write here; as root it only warns.
-    quiet(Command::new(apt).args(["download", "-qq", package]).current_dir(&archive))?;
-    let dir = std::fs::read_dir(&archive).with_context(|| format!("`{}` is unreadable", archive.display()))?;
-    for entry in dir {
+    let mut cache = OsString::from("Dir::Cache::archives=");
+    cache.push(&archive);
+    // Brings the libraries that this system lacks, too.
+    let mut download = Command::new(apt);
+    download.args(["install", "-y", "-qq", "--no-install-recommends", "--reinstall", "--download-only", "-o"]);
+    quiet(download.arg(cache).arg(package).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    for entry in fs::read_dir(&archive).with_context(|| format!("`{}` is unreadable", archive.display()))? {
         let file = entry?.path();
         if file.extension().is_some_and(|extension| extension == "deb") {
-            must(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&tools))?;
+            quiet(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&tools))?;
         }
     }
-    std::fs::remove_dir_all(&archive).with_context(|| format!("`{}` cannot be removed", archive.display()))?;
+    fs::remove_dir_all(&archive).with_context(|| format!("`{}` cannot be removed", archive.display()))?;
     if !unpacked(program)?.is_file() {
         bail!("the Debian package {package} brought no `{program}`");
     }
     Ok(())
+}
+
+/// What a program must be told to find those that were unpacked, and their libraries.
+pub(crate) fn tools_environment() -> Result<Vec<(&'static str, OsString)>> {
+    let tools = tools_dir()?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(env::split_paths(&path).chain([tools.join("usr/bin")]))
+        .context("an entry of PATH holds a colon")?;
+    let libraries = tools.join("usr/lib");
+    // Debian keeps libraries in a folder named after the machine.
+    let folders: Vec<PathBuf> = fs::read_dir(&libraries)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|folder| folder.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-linux-gnu")))
+        .collect();
+    let mut environment = vec![("PATH", path)];
+    if !folders.is_empty() {
+        let library_path = env::join_paths(folders).context("the target directory's path holds a colon")?;
+        environment.push(("LD_LIBRARY_PATH", library_path));
+    }
+    Ok(environment)
 }

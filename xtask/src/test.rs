@@ -84,14 +84,8 @@ fn tests(onnxruntime: Option<&Path>) -> Result<()> {
     if let Some(library) = onnxruntime {
         command.env("IDS_ORT_LIBRARY", library);
     }
-    command.env("PATH", path_with_tools()?);
+    command.envs(setup::tools_environment()?);
     must(&mut command)
-}
-
-fn path_with_tools() -> Result<std::ffi::OsString> {
-    let tools = setup::tools_dir()?.join("usr/bin");
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::join_paths(env::split_paths(&path).chain([tools])).context("PATH holds a colon inside an entry")
 }
 
 /// The library for the tests of the `ort` feature, out of the Python wheel; without it they skip.
