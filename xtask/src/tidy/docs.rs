@@ -31,9 +31,10 @@ pub(super) fn check(tree: &Tree, breaches: &mut Vec<Breach>) {
 
 fn check_mentions(tree: &Tree, breaches: &mut Vec<Breach>) {
     for (path, _) in tree.with_ending(".md").filter(|(path, _)| path.starts_with("docs/")) {
+        // Pages of one name stand in several folders, so the folder is part of it.
+        let from = path.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
         let name = path.rsplit('/').next().unwrap_or(path);
-        // A folder's first page is found by the folder's name.
-        let wanted = if name == "README.md" { path.strip_suffix("/README.md").unwrap_or(path) } else { name };
+        let wanted = if name == "README.md" { &path[from..] } else { name };
         let mentioned = tree.with_ending(".md").any(|(other, text)| other != path && text.contains(wanted));
         if !mentioned {
             breaches.push(Breach::new(path, 0, "no other page mentions this one"));
