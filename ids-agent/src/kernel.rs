@@ -8,7 +8,7 @@
 //! Everything detaches when the `Kernel`, or the source made of it, is dropped; and the kernel
 //! detaches it when the process dies.
 
-use std::{fs::File, io, io::Read as _, mem::offset_of, os::fd::AsFd as _, sync::atomic::Ordering};
+use std::{fs::File, io, io::Read as _, mem::offset_of, os::fd::AsFd as _};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -18,7 +18,6 @@ use aya::{
 };
 use ids_common::{
     abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
-    counter::COUNTERS,
     limits::{
         IFINDEX_BUCKETS, RING_BYTES_DEFAULT, SAMPLE_BYTES_MAX, SAMPLE_PACKETS_MAX, SETS_PER_CPU_DEFAULT,
         SETS_PER_CPU_MAX, SETS_PER_CPU_MIN,
@@ -35,14 +34,17 @@ mod attach;
 pub mod facts;
 mod interface;
 mod mapping;
+mod reader;
 mod ring;
 mod table;
 pub mod test_run;
 
 pub use attach::Attachment;
 use mapping::{Access, Mapping};
+pub use reader::ReadStats;
+use reader::{Grace, Reader};
 use ring::Ring;
-use table::{MappedTable, Pass};
+use table::MappedTable;
 
 /// The oldest kernel that the agent runs on: `bpf_xdp_load_bytes` (5.18) and links for XDP are there,
 /// and a distribution still cares for it.
@@ -122,49 +124,16 @@ enum ProgramClock {
     Test,
 }
 
-/// How the end of all programs that began before a moment is awaited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Grace {
-    /// `membarrier(MEMBARRIER_CMD_GLOBAL)` waits for a grace period, which no program outlives.
-    Membarrier,
-    /// Nothing runs meanwhile: the reader ran the programs itself.
-    NotNeeded,
-    /// The kernel has no such call, or forbids it. Then no sweep vouches for old slots, and every
-    /// slot that makes room goes through the ring.
-    Unavailable,
-}
-
-/// What the reader of the table met since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadStats {
-    pub sweeps: u64,
-    pub slots_copied: u64,
-    /// Slots put off to the next sweep because a program kept writing them.
-    pub slots_busy: u64,
-    /// Ring records of no known kind; always zero, or the object is not ours.
-    pub ring_unknown: u64,
-    /// Largest fill of the ring met before a drain.
-    pub ring_fill_max_bytes: u64,
-    /// Fill of the ring met before the latest drain.
-    pub ring_fill_bytes: u64,
-}
-
 /// Loaded programs with their maps.
 #[derive(Debug)]
 pub struct Kernel {
     ebpf: Ebpf,
-    table: MappedTable,
-    counters: Mapping,
-    settings: Mapping,
+    reader: Reader,
     test: Mapping,
-    ring: Ring,
-    ring_positions: Mapping,
     ring_bytes: u32,
     sets_per_cpu: u32,
     cpus: u32,
     attachments: Vec<Attachment>,
-    grace: Grace,
-    stats: ReadStats,
 }
 
 impl Kernel {
@@ -220,36 +189,24 @@ impl Kernel {
         let ring_positions = Mapping::new(ring.as_fd(), 2 * rustix::param::page_size(), Access::Read)
             .map_err(|cause| KernelError::Mapping { name: "RING", cause })?;
 
-        let kernel = Self {
-            ebpf,
-            table: MappedTable::new(table, sets_per_cpu),
-            counters,
-            settings,
-            test,
-            ring: Ring::new(ring),
-            ring_positions,
-            ring_bytes,
-            sets_per_cpu,
-            cpus,
-            attachments: Vec::new(),
-            grace: match clock {
-                ProgramClock::Boottime => probe_grace(),
-                ProgramClock::Test => Grace::NotNeeded,
-            },
-            stats: ReadStats::default(),
+        let grace = match clock {
+            ProgramClock::Boottime => reader::probe_grace(),
+            ProgramClock::Test => Grace::NotNeeded,
         };
-        kernel.set(offset_of!(Settings, slot_silence_ns), flow.slot_silence_ns());
+        let table = MappedTable::new(table, sets_per_cpu);
+        let reader = Reader::new(table, counters, settings, Ring::new(ring, ring_bytes), ring_positions, grace);
+        reader.set(offset_of!(Settings, slot_silence_ns), flow.slot_silence_ns());
         let sampling =
             u64::from(sample.packets.min(SAMPLE_PACKETS_MAX)) | u64::from(sample.bytes.min(SAMPLE_BYTES_MAX)) << 32;
-        kernel.set(offset_of!(Settings, sample_packets), sampling);
-        Ok(kernel)
+        reader.set(offset_of!(Settings, sample_packets), sampling);
+        Ok(Self { ebpf, reader, test, ring_bytes, sets_per_cpu, cpus, attachments: Vec::new() })
     }
 
     /// Attaches to every interface of the settings; on any failure nothing stays attached.
     pub fn attach(&mut self, capture: &CaptureSettings) -> Result<&[Attachment], KernelError> {
         let attachments = attach::attach(&mut self.ebpf, capture)?;
         for (index, (_, ifindex)) in attach::by_interface(&attachments).into_iter().enumerate() {
-            self.set_interface(ifindex, index as u8);
+            self.reader.set_interface(ifindex, index as u8);
         }
         self.attachments = attachments;
         Ok(&self.attachments)
@@ -290,97 +247,26 @@ impl Kernel {
 
     /// Whether sweeps vouch for slots, so that old ones make room without a trip through the ring.
     pub fn sweeps_vouch(&self) -> bool {
-        self.grace != Grace::Unavailable
+        self.reader.vouches()
     }
 
     pub fn stats(&self) -> ReadStats {
-        ReadStats { ring_unknown: self.ring.unknown(), ..self.stats }
+        self.reader.stats()
     }
 
     /// Sum of the counters of all CPUs.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for words in self.counters.words().chunks_exact(COUNTERS) {
-            let mut row = [0; COUNTERS];
-            for (value, word) in row.iter_mut().zip(words) {
-                *value = word.load(Ordering::Relaxed);
-            }
-            totals.add_row(&row);
-        }
-        totals
+        self.reader.totals()
     }
 
     /// Moves what waits in the ring into the batch.
     pub(crate) fn drain_ring(&mut self, batch: &mut Batch) {
-        let fill = self.ring_fill();
-        self.stats.ring_fill_bytes = fill;
-        self.stats.ring_fill_max_bytes = self.stats.ring_fill_max_bytes.max(fill);
-        // The smallest record takes 80 bytes with its header: more cannot have waited.
-        self.ring.drain(self.ring_bytes as usize / 80, batch);
+        self.reader.drain_ring(batch);
     }
 
-    fn ring_fill(&self) -> u64 {
-        let words = self.ring_positions.words();
-        let position = |at: usize| words.get(at).map_or(0, |word| word.load(Ordering::Acquire));
-        let read = position(0);
-        position(rustix::param::page_size() / WORD).saturating_sub(read)
-    }
-
-    /// Brings the batch up to date: everything that packets seen before `now_ns` did is in it, and
-    /// some of what later ones did.
-    ///
-    /// A program that read its clock before `now_ns` has ended by the grace period's end, so the
-    /// copies made behind it hold that packet. Only then may the programs overwrite slots last seen
-    /// before `now_ns` without sending them. The ring comes last: a slot that made room for one of
-    /// the copied is in it.
+    /// See `Reader::sweep`.
     pub(crate) fn sweep(&mut self, now_ns: u64, state: SlotState, batch: &mut Batch) {
-        let vouched = self.await_grace();
-        let Pass { copied, busy } = self.table.read_changed(state, &mut batch.slots);
-        self.drain_ring(batch);
-        if vouched && busy == 0 {
-            self.set(offset_of!(Settings, swept_before_ns), now_ns);
-        }
-        self.stats.sweeps += 1;
-        self.stats.slots_copied += copied;
-        self.stats.slots_busy += busy;
-        batch.now_ns = now_ns;
-        batch.totals = self.totals();
-        // Time order within each key, and one order whatever the hash secret was.
-        batch.slots.sort_by_key(|update| {
-            let slot = &update.slot;
-            (slot.first_seen_ns, slot.key, update.cpu, slot.packets, update.state == SlotState::Closed)
-        });
-    }
-
-    fn await_grace(&mut self) -> bool {
-        match self.grace {
-            Grace::NotNeeded => true,
-            Grace::Unavailable => false,
-            Grace::Membarrier => {
-                let done = wait_grace_period();
-                if !done {
-                    self.grace = Grace::Unavailable;
-                }
-                done
-            }
-        }
-    }
-
-    fn set(&self, at: usize, value: u64) {
-        if let Some(word) = self.settings.writable_words().and_then(|words| words.get(at / WORD)) {
-            word.store(value, Ordering::Release);
-        }
-    }
-
-    /// Gives `ifindex` its index in flow keys.
-    fn set_interface(&self, ifindex: u32, index: u8) {
-        let at = offset_of!(Settings, interfaces) + ifindex as usize % IFINDEX_BUCKETS;
-        let shift = (at % WORD * 8) as u32;
-        // The programs read bytes of this word; this process alone writes it.
-        if let Some(word) = self.settings.writable_words().and_then(|words| words.get(at / WORD)) {
-            let others = word.load(Ordering::Relaxed) & !(0xff << shift);
-            word.store(others | u64::from(index) << shift, Ordering::Release);
-        }
+        self.reader.sweep(now_ns, state, batch);
     }
 }
 
@@ -469,23 +355,7 @@ fn map_array(ebpf: &mut Ebpf, name: &'static str, bytes: usize, access: Access) 
     Mapping::new(data.fd().as_fd(), bytes, access).map_err(|cause| KernelError::Mapping { name, cause })
 }
 
-fn probe_grace() -> Grace {
-    if wait_grace_period() { Grace::Membarrier } else { Grace::Unavailable }
-}
-
-/// Waits until every program that runs now has ended; says whether the kernel did that.
-fn wait_grace_period() -> bool {
-    // MEMBARRIER_CMD_GLOBAL is synchronize_rcu(), and programs run inside an RCU read section.
-    rustix::thread::membarrier(rustix::thread::MembarrierCommand::Global).is_ok()
-}
-
 const _: () = {
-    assert!(offset_of!(Settings, swept_before_ns) % WORD == 0);
-    assert!(offset_of!(Settings, slot_silence_ns) % WORD == 0);
-    assert!(offset_of!(Settings, sample_packets) % WORD == 0);
-    assert!(offset_of!(Settings, sample_bytes) == offset_of!(Settings, sample_packets) + 4);
-    assert!(size_of::<Settings>() % WORD == 0);
-    assert!(size_of::<CounterRow>() == COUNTERS * WORD);
     assert!(TABLE_BYTES_DEFAULT_MAX + RING_BYTES_DEFAULT as usize <= 32 << 20);
 };
 

@@ -115,8 +115,10 @@ pub enum Counter {
 pub const COUNTERS_NAMED: usize = 11;
 /// Counters in a CPU's row, padded to whole cache lines.
 pub const COUNTERS: usize = 32;
+/// The last word of a row counts nothing: the programs put values there to have them back.
+pub const SCRATCH: usize = COUNTERS - 1;
 
-const _: () = assert!(COUNTERS_NAMED + Skip::ALL.len() <= COUNTERS && COUNTERS.is_multiple_of(8));
+const _: () = assert!(COUNTERS_NAMED + Skip::ALL.len() <= SCRATCH && COUNTERS.is_multiple_of(8));
 
 impl Counter {
     #[inline(always)]

@@ -17,7 +17,7 @@ use aya_ebpf::{
 };
 use ids_common::{
     abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
-    counter,
+    counter::SCRATCH,
     flow::{Continuity, FlowSlot},
     hash::HashSecret,
     limits::{RING_BYTES_DEFAULT, WAYS},
@@ -195,7 +195,7 @@ impl Row {
     pub(crate) fn forget(self, value: u64) -> u64 {
         // SAFETY: the lookup gave a valid row, and only this CPU uses its scratch word.
         unsafe {
-            let scratch = (&raw mut (*self.0).values).cast::<u64>().add(counter::COUNTERS - 1);
+            let scratch = (&raw mut (*self.0).values).cast::<u64>().add(SCRATCH);
             write_volatile(scratch, value);
             read_volatile(scratch)
         }

@@ -112,7 +112,7 @@ pub fn abilities() -> Vec<Ability> {
         },
         Ability {
             name: "membarrier",
-            present: Some(super::probe_grace() != super::Grace::Unavailable),
+            present: Some(super::reader::probe_grace() != super::reader::Grace::Unavailable),
             without: "every slot that makes room goes through the ring",
         },
     ]

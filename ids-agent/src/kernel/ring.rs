@@ -11,13 +11,18 @@ use crate::source::{Batch, Sample, SlotState, SlotUpdate};
 /// The ring, with a count of what nobody understood.
 pub(super) struct Ring {
     ring: RingBuf<MapData>,
+    bytes: u32,
     /// Records of no known kind or of a wrong size. The ABI check rules them out.
     unknown: u64,
 }
 
 impl Ring {
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring, unknown: 0 }
+    pub(super) fn new(ring: RingBuf<MapData>, bytes: u32) -> Self {
+        Self { ring, bytes, unknown: 0 }
+    }
+
+    pub(super) fn bytes(&self) -> u32 {
+        self.bytes
     }
 
     pub(super) fn unknown(&self) -> u64 {

@@ -3,11 +3,14 @@
 
 use std::{mem::offset_of, sync::atomic::Ordering, time::Duration};
 
-use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp};
+use aya::{
+    Ebpf,
+    programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp},
+};
 use ids_common::abi::TestWords;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
-use super::{Kernel, KernelError, ProgramClock, WORD, attach, load_program};
+use super::{Kernel, KernelError, ProgramClock, ReadStats, Reader, WORD, attach, load_program};
 use crate::{
     config::{CaptureSettings, FlowSettings, SampleSettings},
     source::{Batch, SlotState},
@@ -15,6 +18,9 @@ use crate::{
 
 /// Frames shorter than an Ethernet header are refused by the kernel before any program runs.
 pub const FRAME_BYTES_MIN: usize = 14;
+
+/// Silence after which empty ticks are left out.
+const SILENCE_TOLD_NS: u64 = 600_000_000_000;
 
 /// A program of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +62,8 @@ pub struct TestRun {
     kernel: Kernel,
     tick_ns: u64,
     tick_end_ns: Option<u64>,
+    /// Time of the last frame.
+    last_ns: u64,
 }
 
 impl TestRun {
@@ -85,7 +93,7 @@ impl TestRun {
         for entry in [Entry::Empty, Entry::Random] {
             load_program::<Xdp>(&mut kernel.ebpf, entry.program(), Xdp::load)?;
         }
-        Ok(Self { kernel, tick_ns: flow.tick_ns(), tick_end_ns: None })
+        Ok(Self { kernel, tick_ns: flow.tick_ns(), tick_end_ns: None, last_ns: 0 })
     }
 
     pub fn kernel(&self) -> &Kernel {
@@ -104,12 +112,16 @@ impl TestRun {
         batch: &mut Batch,
     ) -> Result<(), KernelError> {
         let mut end = *self.tick_end_ns.get_or_insert(now_ns - now_ns % self.tick_ns + self.tick_ns);
+        let told_ns = self.last_ns.saturating_add(SILENCE_TOLD_NS);
         while now_ns >= end {
             self.sweep(end, SlotState::Open, batch);
             tick(batch);
-            end += self.tick_ns;
+            // As a file does: all timeouts have fired by then.
+            let next = if end > told_ns { now_ns - now_ns % self.tick_ns } else { end };
+            end = next + self.tick_ns;
             self.tick_end_ns = Some(end);
         }
+        self.last_ns = now_ns;
         self.set(offset_of!(TestWords, now_ns), now_ns);
         self.set(offset_of!(TestWords, wire_len), if wire_len > frame.len() { wire_len as u64 } else { 0 });
         self.run(entry, frame, 1)?;
@@ -118,8 +130,7 @@ impl TestRun {
 
     /// The batch of the last tick: every slot in it is closed.
     pub fn finish(&mut self, batch: &mut Batch) {
-        let end = self.tick_end_ns.unwrap_or(self.tick_ns);
-        self.sweep(end, SlotState::Closed, batch);
+        self.sweep(self.last_ns.saturating_add(1), SlotState::Closed, batch);
     }
 
     /// Reads everything that changed, as the sweep of a tick that ends at `now_ns`.
@@ -130,13 +141,12 @@ impl TestRun {
 
     /// Runs one frame `repeat` times at the time set last; gives the mean duration of a run.
     pub fn run(&self, entry: Entry, frame: &[u8], repeat: u32) -> Result<Duration, KernelError> {
-        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-        let ran = match entry {
-            Entry::TcIngress | Entry::TcEgress => self.classifier(entry)?.test_run(options),
-            Entry::Xdp | Entry::Empty | Entry::Random => self.xdp(entry)?.test_run(options),
-        };
-        let TestRunResult { duration, .. } = ran.map_err(|cause| KernelError::TestRun { cause: Box::new(cause) })?;
-        Ok(duration)
+        Programs { ebpf: &self.kernel.ebpf }.run(entry, frame, repeat)
+    }
+
+    /// The programs and their reader apart, to race one against the other.
+    pub fn race(&mut self) -> (Programs<'_>, Sweeps<'_>) {
+        (Programs { ebpf: &self.kernel.ebpf }, Sweeps { reader: &mut self.kernel.reader })
     }
 
     /// Bits of the source address that `Entry::Random` draws anew in every run.
@@ -147,9 +157,10 @@ impl TestRun {
 
     pub fn size(&self, entry: Entry) -> Result<ProgramSize, KernelError> {
         let failed = |cause: ProgramError| KernelError::TestRun { cause: Box::new(cause) };
+        let programs = Programs { ebpf: &self.kernel.ebpf };
         let info = match entry {
-            Entry::TcIngress | Entry::TcEgress => self.classifier(entry)?.info(),
-            Entry::Xdp | Entry::Empty | Entry::Random => self.xdp(entry)?.info(),
+            Entry::TcIngress | Entry::TcEgress => programs.classifier(entry)?.info(),
+            Entry::Xdp | Entry::Empty | Entry::Random => programs.xdp(entry)?.info(),
         }
         .map_err(failed)?;
         Ok(ProgramSize {
@@ -158,20 +169,57 @@ impl TestRun {
         })
     }
 
-    fn xdp(&self, entry: Entry) -> Result<&Xdp, KernelError> {
-        let program = self.kernel.ebpf.program(entry.program()).and_then(|program| program.try_into().ok());
-        program.ok_or(KernelError::Missing { name: entry.program() })
-    }
-
-    fn classifier(&self, entry: Entry) -> Result<&SchedClassifier, KernelError> {
-        let program = self.kernel.ebpf.program(entry.program()).and_then(|program| program.try_into().ok());
-        program.ok_or(KernelError::Missing { name: entry.program() })
-    }
-
     fn set(&self, at: usize, value: u64) {
         if let Some(word) = self.kernel.test.writable_words().and_then(|words| words.get(at / WORD)) {
             word.store(value, Ordering::Release);
         }
+    }
+}
+
+/// The loaded programs, to be run from any thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Programs<'a> {
+    ebpf: &'a Ebpf,
+}
+
+impl<'a> Programs<'a> {
+    /// Runs one frame `repeat` times; gives the mean duration of a run.
+    pub fn run(self, entry: Entry, frame: &[u8], repeat: u32) -> Result<Duration, KernelError> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        let ran = match entry {
+            Entry::TcIngress | Entry::TcEgress => self.classifier(entry)?.test_run(options),
+            Entry::Xdp | Entry::Empty | Entry::Random => self.xdp(entry)?.test_run(options),
+        };
+        let TestRunResult { duration, .. } = ran.map_err(|cause| KernelError::TestRun { cause: Box::new(cause) })?;
+        Ok(duration)
+    }
+
+    fn xdp(self, entry: Entry) -> Result<&'a Xdp, KernelError> {
+        let program = self.ebpf.program(entry.program()).and_then(|program| program.try_into().ok());
+        program.ok_or(KernelError::Missing { name: entry.program() })
+    }
+
+    fn classifier(self, entry: Entry) -> Result<&'a SchedClassifier, KernelError> {
+        let program = self.ebpf.program(entry.program()).and_then(|program| program.try_into().ok());
+        program.ok_or(KernelError::Missing { name: entry.program() })
+    }
+}
+
+/// The reader of what the programs write.
+#[derive(Debug)]
+pub struct Sweeps<'a> {
+    reader: &'a mut Reader,
+}
+
+impl Sweeps<'_> {
+    /// Reads everything that changed.
+    pub fn sweep(&mut self, now_ns: u64, batch: &mut Batch) {
+        batch.clear();
+        self.reader.sweep(now_ns, SlotState::Open, batch);
+    }
+
+    pub fn stats(&self) -> ReadStats {
+        self.reader.stats()
     }
 }
 
