@@ -305,6 +305,8 @@ fn config_seeds() -> Vec<Vec<u8>> {
         "[[fuse.allow]]\nsource = \"10.0.0.0/8\"\nreason = \"backup\"\nexpires = \"2027-01-01\"\n".into(),
         "[\"\u{fc}ml\u{e4}ut\"]\n\u{1f980} = '''\nlines\n'''\n".into(),
         "[metrics]\nlisten = \"127.0.0.1:9000\" # loopback\n[log".into(),
+        // The error once broke off in the middle of a line.
+        "[capture]\nmode = '''\nlines\n'''\n".into(),
     ];
     texts.into_iter().map(String::into_bytes).collect()
 }

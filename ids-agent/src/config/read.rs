@@ -64,9 +64,9 @@ impl std::fmt::Display for Fault {
 }
 
 fn explain(text: &str, message: &str, span: &Range<usize>) -> String {
-    let key = key_path(text, span);
+    let key = one_line(&key_path(text, span));
+    let message = one_line(message);
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let one_line = message.split_whitespace().collect::<Vec<_>>().join(" ");
     if message.starts_with("unknown field") {
         let unknown = quoted.next().unwrap_or_default();
         let known: Vec<&str> = quoted.collect();
@@ -84,7 +84,20 @@ fn explain(text: &str, message: &str, span: &Range<usize>) -> String {
         let known: Vec<&str> = quoted.collect();
         return format!("{key} = \"{unknown}\" is not known; it takes {}", known.join(", "));
     }
-    if key.is_empty() { format!("not valid TOML: {one_line}") } else { format!("{key}: {one_line}") }
+    if key.is_empty() { format!("not valid TOML: {message}") } else { format!("{key}: {message}") }
+}
+
+/// Keys and values of the file stand in messages, and may hold line breaks and control characters.
+fn one_line(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let mut line = String::new();
+    for character in words.join(" ").chars() {
+        match character {
+            plain if !plain.is_control() => line.push(plain),
+            control => line.extend(control.escape_default()),
+        }
+    }
+    line
 }
 
 /// The known name closest to `unknown`, if any is close enough to be what was meant.
@@ -165,7 +178,7 @@ impl Config {
     fn check_in(&self, text: &str, path: &Path) -> Result<(), ConfigError> {
         self.check().map_err(|fault| {
             let line = locate_key(text, &fault.key).map_or(1, |at| line_of(text, at));
-            ConfigError::Wrong { path: path.to_owned(), line, message: fault.to_string() }
+            ConfigError::Wrong { path: path.to_owned(), line, message: one_line(&fault.to_string()) }
         })
     }
 
