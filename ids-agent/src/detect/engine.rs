@@ -116,8 +116,11 @@ impl Engine {
         for record in &self.due {
             let facts = self.payloads.facts(record);
             self.windows.observe(record, &facts);
-            self.features.push(extract(record, &self.windows.facts(record), &facts));
             self.facts.push(facts);
+        }
+        // Only now do the windows hold all of the tick, whatever the order of its flows.
+        for (record, facts) in self.due.iter().zip(&self.facts) {
+            self.features.push(extract(record, &self.windows.facts(record), facts));
             match record.state {
                 FlowState::Open => {}
                 FlowState::Ended(_) => {

@@ -206,10 +206,10 @@ impl HostWindows {
                 bucket.add_traits(Traits::default(), now.traits);
             });
             if let Some(hash) = peer {
-                history.peers.insert(hash, now.tick, LONG);
+                history.peers.insert(hash, now.tick);
             }
             if let Some(hash) = port_hash {
-                history.ports.insert(hash, now.tick, LONG);
+                history.ports.insert(hash, now.tick);
             }
             history.change(tick_of(record.end_ns), |bucket| bucket.add_volume(now.packets, now.bytes));
         };
@@ -269,13 +269,10 @@ impl HostWindows {
         let key = &record.key;
         let tick = tick_of(record.end_ns);
         let alone = self.alone(record);
-        let windows = |history: Option<&History>| match history {
-            Some(history) => (history.window(tick, SHORT), history.window(tick, LONG)),
-            None => (alone, alone),
-        };
-        let (src_10, src_60) = windows(self.sources.peek(&key.src));
-        let (dst_10, dst_60) = windows(self.targets.peek(&key.dst));
-        let (pair_10, pair_60) = windows(self.pairs.peek(&(key.src, key.dst)));
+        let windows = |history: Option<&History>| history.map_or([alone; 2], |history| history.windows(tick));
+        let [src_10, src_60] = windows(self.sources.peek(&key.src));
+        let [dst_10, dst_60] = windows(self.targets.peek(&key.dst));
+        let [pair_10, pair_60] = windows(self.pairs.peek(&(key.src, key.dst)));
         let service = self.services.peek(&service_of(key));
         let service_10 = service.map_or_else(ServiceBucket::one, |service| service.window(tick, SHORT));
         let service_60 = service.map_or_else(ServiceBucket::one, |service| service.window(tick, LONG));

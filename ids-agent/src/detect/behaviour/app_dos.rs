@@ -17,7 +17,7 @@ use crate::{
 
 const STALLED_TAU_SECS: f64 = 60.0;
 const REQUESTS_TAU_SECS: f64 = 10.0;
-const AGENTS_SECS: u64 = 60;
+const AGENTS_SECS: [u64; 2] = [60, 600];
 /// Fewer connections than this say nothing about how often the agent changes.
 const AGENTS_FLOWS_MIN: f64 = 15.0;
 /// A stalled connection sends a few header lines at most.
@@ -96,7 +96,7 @@ impl AppDos {
             hoarded: 0.0,
             requests: Decayed::default(),
             requests_60s: Decayed::default(),
-            agents: DistinctSecs::default(),
+            agents: DistinctSecs::new(AGENTS_SECS),
             run: Run::new(record.start_ns, *key, record.id),
         };
         let service = self.services.touch_or_insert(&(key.src, key.dst, key.dst_port), new);
@@ -146,7 +146,7 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
         });
     }
     let requests_60s = service.requests_60s.value_at(at_ns, STALLED_TAU_SECS);
-    let agents = service.agents.count(at_ns, AGENTS_SECS).min(requests_60s);
+    let agents = service.agents.count(at_ns).min(requests_60s);
     if agents >= settings.agents_60s
         && requests_60s >= AGENTS_FLOWS_MIN
         && agents >= settings.agents_share * requests_60s

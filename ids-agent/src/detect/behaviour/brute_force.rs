@@ -17,7 +17,7 @@ use crate::{
 
 const QUICK_TAU_SECS: f64 = 60.0;
 const SLOW_TAU_SECS: f64 = 600.0;
-const SPREAD_SECS: u64 = 60;
+const SPREAD_SECS: [u64; 2] = [60, 600];
 /// Guessing is another one after so long a silence.
 const SILENCE_NS: u64 = 600 * SEC;
 
@@ -143,7 +143,7 @@ impl BruteForce {
         let (key, at_ns) = (&record.key, record.end_ns);
         let new = || Target {
             failed: Decayed::default(),
-            sources: DistinctSecs::default(),
+            sources: DistinctSecs::new(SPREAD_SECS),
             run: Run::new(at_ns, *key, record.id),
         };
         let target = self.targets.touch_or_insert(&(key.dst, key.dst_port, key.proto), new);
@@ -151,7 +151,7 @@ impl BruteForce {
         target.failed.add(at_ns, QUICK_TAU_SECS, 1.0);
         target.sources.insert(self.hasher.hash_one(key.src), at_ns);
         let failed = target.failed.value_at(target.run.last_ns, QUICK_TAU_SECS);
-        let sources = target.sources.count(target.run.last_ns, SPREAD_SECS);
+        let sources = target.sources.count(target.run.last_ns);
         if failed < self.settings.spread_failed_60s
             || sources < self.settings.spread_sources
             || !target.run.pace.is_due(target.run.last_ns, failed, self.repeat_ns)

@@ -16,7 +16,7 @@ use crate::{
 };
 
 const TAU_SECS: f64 = 10.0;
-const WINDOW_SECS: u64 = 10;
+const WINDOWS_SECS: [u64; 2] = [10, 60];
 /// A flood is another one after so long a silence.
 const SILENCE_NS: u64 = 30 * SEC;
 /// Scans try each port about once, floods come back to it.
@@ -95,7 +95,7 @@ impl Floods {
             half_open: Decayed::default(),
             stray: Decayed::default(),
             refused: Decayed::default(),
-            sources: DistinctSecs::default(),
+            sources: DistinctSecs::new(WINDOWS_SECS),
             run: Run::new(attempt.at_ns, *key, attempt.id),
         };
         let service = self.services.touch_or_insert(&(key.dst, key.dst_port), new);
@@ -182,8 +182,8 @@ impl Target {
             silent: Decayed::default(),
             packets: Decayed::default(),
             bytes: Decayed::default(),
-            sources: DistinctSecs::default(),
-            ports: DistinctSecs::default(),
+            sources: DistinctSecs::new(WINDOWS_SECS),
+            ports: DistinctSecs::new(WINDOWS_SECS),
             port: 0,
             port_lead: 0.0,
             run: Run::new(at_ns, *key, id),
@@ -206,7 +206,7 @@ fn tcp_finding(service: &mut Service, attempt: &Attempt, settings: &FloodSetting
     let begun = service.begun.value_at(at_ns, TAU_SECS);
     let half_open = service.half_open.value_at(at_ns, TAU_SECS);
     let stray = service.stray.value_at(at_ns, TAU_SECS);
-    let sources = service.sources.count(at_ns, WINDOW_SECS);
+    let sources = service.sources.count(at_ns);
     let many = sources >= settings.sources_many;
     let stray_threshold = if many { settings.stray_10s } else { settings.stray_one_source_10s };
     let is_half_open = half_open >= settings.half_open_10s && half_open >= settings.half_open_share * begun;
@@ -269,8 +269,8 @@ fn udp_flows_finding(
     if silent < settings.udp_flows_10s || silent < settings.udp_silent_share * flows {
         return None;
     }
-    let sources = target.sources.count(at_ns, WINDOW_SECS);
-    let ports = target.ports.count(at_ns, WINDOW_SECS);
+    let sources = target.sources.count(at_ns);
+    let ports = target.ports.count(at_ns);
     let many = sources >= settings.sources_many;
     if !many && ports > SCAN_PORTS_SHARE * silent && silent < SCAN_FLOWS_MAX {
         return None;
@@ -320,7 +320,7 @@ fn volume_finding(
     if packets < threshold || !target.run.pace.is_due(at_ns, packets, repeat_ns) {
         return None;
     }
-    let sources = target.sources.count(at_ns, WINDOW_SECS).max(1.0);
+    let sources = target.sources.count(at_ns).max(1.0);
     let many = sources >= settings.sources_many;
     let (kind, name) = match key.proto {
         wire::PROTO_UDP => ("udp_volume", "UDP packets without an answer"),

@@ -7,7 +7,7 @@ use ids_common::{flow::FlowKey, wire};
 
 use super::{
     Attempt, Class, Finding, Keyed, Outcome, Probe, Severity, Statement, Subject, address, evidence, is_group,
-    track::{DistinctSecs, LONGEST_SECS, Run, SEC, score, spoken_count, spoken_secs},
+    track::{DistinctSecs, Run, SEC, score, spoken_count, spoken_secs},
 };
 use crate::{
     bounded::BoundedMap,
@@ -15,8 +15,10 @@ use crate::{
 };
 
 const QUICK_SECS: u64 = 60;
+const SLOW_SECS: u64 = 600;
+const WINDOWS_SECS: [u64; 2] = [QUICK_SECS, SLOW_SECS];
 /// A scan is another one after so long a silence.
-const SILENCE_NS: u64 = LONGEST_SECS * SEC;
+const SILENCE_NS: u64 = SLOW_SECS * SEC;
 /// Traceroute sends UDP to ports counted up from here, with a small TTL.
 const TRACEROUTE_PORTS: std::ops::RangeInclusive<u16> = 33_434..=33_689;
 const TRACEROUTE_TTL_MAX: u8 = 40;
@@ -56,6 +58,14 @@ struct Tally {
     /// Attempts in vain by kind of probe.
     probes: [u32; PROBES.len()],
     run: Run,
+}
+
+/// A count that has reached its threshold.
+struct Excess {
+    window_secs: u64,
+    tried: f64,
+    vain: f64,
+    threshold: f64,
 }
 
 /// What one source tried of all ports of all targets.
@@ -129,7 +139,7 @@ impl Scans {
 
         if transport == Transport::Tcp {
             let both = self.hasher.hash_one((key.dst, key.dst_port));
-            let new = || Scatter { tally: Tally::new(attempt), targets: DistinctSecs::default() };
+            let new = || Scatter { tally: Tally::new(attempt), targets: DistinctSecs::new(WINDOWS_SECS) };
             let scatter = self.sources.touch_or_insert(&key.src, new);
             scatter.tally.count(attempt, both, answered);
             scatter.targets.insert(target, attempt.at_ns);
@@ -177,8 +187,8 @@ fn is_answer(key: &FlowKey) -> bool {
 impl Tally {
     fn new(attempt: &Attempt) -> Self {
         Self {
-            tried: DistinctSecs::default(),
-            good: DistinctSecs::default(),
+            tried: DistinctSecs::new(WINDOWS_SECS),
+            good: DistinctSecs::new(WINDOWS_SECS),
             refused: 0,
             silent: 0,
             probes: [0; PROBES.len()],
@@ -206,19 +216,17 @@ impl Tally {
         }
     }
 
-    /// Things tried in vain lately, and their share.
-    fn vain(&self, at_ns: u64, window_secs: u64) -> (f64, f64) {
-        let tried = self.tried.count(at_ns, window_secs);
-        let vain = (tried - self.good.count(at_ns, window_secs)).max(0.0);
-        (vain, if tried > 0.0 { vain / tried } else { 0.0 })
-    }
-
-    /// The window in which the threshold is reached, with the count of things tried in vain.
-    fn exceeds(&self, thresholds: [(u64, f64); 2], share_min: f64) -> Option<(u64, f64, f64)> {
-        thresholds.into_iter().find_map(|(window_secs, threshold)| {
-            let (vain, share) = self.vain(self.run.last_ns, window_secs);
-            (vain >= threshold && share >= share_min).then_some((window_secs, vain, threshold))
-        })
+    /// What stands in the first window in which things tried in vain reach their threshold and share.
+    fn exceeds(&self, thresholds: [f64; 2], share_min: f64) -> Option<Excess> {
+        let (tried, good) = (self.tried.counts(self.run.last_ns), self.good.counts(self.run.last_ns));
+        let windows = tried.into_iter().zip(good).zip(thresholds.into_iter().zip(WINDOWS_SECS));
+        let mut excesses = windows.map(|((tried, good), (threshold, window_secs))| Excess {
+            window_secs,
+            tried,
+            vain: (tried - good).max(0.0),
+            threshold,
+        });
+        excesses.find(|excess| excess.vain >= excess.threshold && excess.vain >= share_min * excess.tried)
     }
 
     /// The commonest kind of probe, first of equals.
@@ -246,12 +254,10 @@ fn vertical(
         Transport::OddIcmp => (settings.odd_icmp_60s, settings.odd_icmp_60s),
         Transport::Tcp | Transport::Sctp | Transport::Ping => (settings.ports_60s, settings.ports_600s),
     };
-    let thresholds = [(QUICK_SECS, quick), (LONGEST_SECS, slow)];
-    let (window_secs, vain, threshold) = tally.exceeds(thresholds, settings.unproductive_share)?;
+    let Excess { window_secs, tried, vain, threshold } = tally.exceeds([quick, slow], settings.unproductive_share)?;
     if !tally.run.pace.is_due(tally.run.last_ns, vain, repeat_ns) {
         return None;
     }
-    let tried = tally.tried.count(tally.run.last_ns, window_secs);
     let (src, dst) = (attempt.key.src, attempt.key.dst);
     let (_, kind, _) = tally.commonest();
     let (things, severity) = match transport {
@@ -291,19 +297,18 @@ fn horizontal(
     repeat_ns: u64,
 ) -> Option<Finding> {
     let (thresholds, share_min) = match transport {
-        Transport::Udp => ([(QUICK_SECS, settings.udp_targets_60s); 2], settings.udp_unanswered_share),
+        Transport::Udp => ([settings.udp_targets_60s, f64::INFINITY], settings.udp_unanswered_share),
         Transport::Tcp if !is_service_port(attempt.key.dst_port) => {
-            ([(QUICK_SECS, settings.peer_targets_60s); 2], settings.unanswered_share)
+            ([settings.peer_targets_60s, f64::INFINITY], settings.unanswered_share)
         }
         Transport::Tcp | Transport::Ping | Transport::Sctp | Transport::Protocol | Transport::OddIcmp => {
-            ([(QUICK_SECS, settings.targets_60s), (LONGEST_SECS, settings.targets_600s)], settings.unanswered_share)
+            ([settings.targets_60s, settings.targets_600s], settings.unanswered_share)
         }
     };
-    let (window_secs, vain, threshold) = tally.exceeds(thresholds, share_min)?;
+    let Excess { window_secs, tried, vain, threshold } = tally.exceeds(thresholds, share_min)?;
     if !tally.run.pace.is_due(tally.run.last_ns, vain, repeat_ns) {
         return None;
     }
-    let tried = tally.tried.count(tally.run.last_ns, window_secs);
     let what = match transport {
         Transport::Ping => "pinged".to_owned(),
         Transport::Tcp => format!("tried TCP port {} of", attempt.key.dst_port),
@@ -336,13 +341,14 @@ fn horizontal(
 
 fn scattered(scatter: &mut Scatter, attempt: &Attempt, settings: &SweepSettings, repeat_ns: u64) -> Option<Finding> {
     let Scatter { tally, targets } = scatter;
-    let thresholds = [(QUICK_SECS, settings.scatter_60s); 2];
-    let (window_secs, vain, threshold) = tally.exceeds(thresholds, settings.scatter_unanswered_share)?;
-    let targets = targets.count(tally.run.last_ns, window_secs);
+    // Peers that come and go add up over ten minutes, so there is a quick window alone.
+    let thresholds = [settings.scatter_60s, f64::INFINITY];
+    let Excess { window_secs, tried, vain, threshold } =
+        tally.exceeds(thresholds, settings.scatter_unanswered_share)?;
+    let targets = targets.count(tally.run.last_ns);
     if targets < BLOCK_TARGETS_MIN || !tally.run.pace.is_due(tally.run.last_ns, vain, repeat_ns) {
         return None;
     }
-    let tried = tally.tried.count(tally.run.last_ns, window_secs);
     let reason = format!(
         "{} tried {} ports on {} hosts in {}; {} of them did not answer or refused",
         address(attempt.key.src),

@@ -33,21 +33,30 @@ fn weight(age_ns: u64, tau_secs: f64) -> f64 {
     if age_ns == 0 { 1.0 } else { (-(age_ns as f64) / (tau_secs * SEC as f64)).exp() }
 }
 
-/// Distinct things over windows of seconds, in steps of five.
-#[derive(Clone, Debug, Default)]
+/// Distinct things over a short and a long window of seconds, in steps of five.
+#[derive(Clone, Debug)]
 pub(super) struct DistinctSecs(Distinct);
 
 const STEP_SECS: u64 = 5;
-/// The longest window asked for.
-pub(super) const LONGEST_SECS: u64 = 600;
 
 impl DistinctSecs {
-    pub(super) fn insert(&mut self, hash: u64, at_ns: u64) {
-        self.0.insert(hash, step(at_ns), (LONGEST_SECS / STEP_SECS) as u32);
+    pub(super) fn new(windows_secs: [u64; 2]) -> Self {
+        Self(Distinct::new(windows_secs.map(|secs| u16::try_from(secs / STEP_SECS).unwrap_or(u16::MAX / 8))))
     }
 
-    pub(super) fn count(&self, at_ns: u64, window_secs: u64) -> f64 {
-        f64::from(self.0.count(step(at_ns), (window_secs / STEP_SECS) as u32))
+    pub(super) fn insert(&mut self, hash: u64, at_ns: u64) {
+        self.0.insert(hash, step(at_ns));
+    }
+
+    /// Over the short and the long window.
+    pub(super) fn counts(&self, at_ns: u64) -> [f64; 2] {
+        self.0.counts(step(at_ns)).map(f64::from)
+    }
+
+    /// Over the short window.
+    pub(super) fn count(&self, at_ns: u64) -> f64 {
+        let [short, _] = self.counts(at_ns);
+        short
     }
 }
 

@@ -13,23 +13,36 @@ const EXACT_MAX: usize = 32;
 
 /// Times are ticks modulo 2^16 of an axis of the caller's, a window is at most a quarter of that.
 /// A cell not lit for 65,536 ticks may count once more; at five seconds a tick that is 3.8 days.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Distinct {
     exact: SmallVec<[(u32, u16); 2]>,
+    cells: Option<Box<Cells>>,
+    windows: [u16; 2],
+}
+
+#[derive(Clone, Debug)]
+struct Cells {
     /// When each cell was last lit; zero is never.
-    cells: Option<Box<[u16; CELLS]>>,
+    lit: [u16; CELLS],
+    /// Cells lit within each window before `counted_at`, and then: kept up, so that asking costs nothing.
+    counts: [u16; 2],
+    counted_at: u16,
 }
 
 impl Distinct {
-    /// Notes a thing by its keyed hash at `tick`, of which things older than `window` ticks may
-    /// be forgotten.
-    pub fn insert(&mut self, hash: u64, tick: u32, window: u32) {
+    /// Counts over a short and a long window of so many ticks before the current one.
+    pub fn new(windows: [u16; 2]) -> Self {
+        Self { exact: SmallVec::new(), cells: None, windows }
+    }
+
+    /// Notes a thing by its keyed hash at `tick`.
+    pub fn insert(&mut self, hash: u64, tick: u32) {
         let now = stamp(tick);
+        let short = (hash >> 32) as u32 ^ hash as u32;
         if let Some(cells) = &mut self.cells {
-            light(cells, hash as u32, now);
+            cells.light(short, now, self.windows);
             return;
         }
-        let short = (hash >> 32) as u32 ^ hash as u32;
         if let Some((_, last)) = self.exact.iter_mut().find(|(held, _)| *held == short) {
             if is_later(now, *last) {
                 *last = now;
@@ -37,38 +50,65 @@ impl Distinct {
             return;
         }
         if self.exact.len() >= EXACT_MAX {
-            self.exact.retain(|(_, last)| age(now, *last) <= window);
+            let [_, long] = self.windows;
+            self.exact.retain(|(_, last)| age(now, *last) <= long);
         }
         if self.exact.len() < EXACT_MAX {
             self.exact.push((short, now));
             return;
         }
-        let mut cells = Box::new([0; CELLS]);
+        let mut cells = Box::new(Cells { lit: [0; CELLS], counts: [0; 2], counted_at: now });
         for (held, last) in self.exact.drain(..) {
-            light(&mut cells, held, last);
+            cells.light(held, last, self.windows);
         }
-        light(&mut cells, short, now);
+        cells.light(short, now, self.windows);
         self.cells = Some(cells);
     }
 
-    /// How many things were noted in the `window` ticks before `tick`, and in it or later.
-    pub fn count(&self, tick: u32, window: u32) -> f32 {
+    /// How many things were noted within the short and the long window before `tick`, and in it or later.
+    pub fn counts(&self, tick: u32) -> [f32; 2] {
         let now = stamp(tick);
-        match &self.cells {
-            None => self.exact.iter().filter(|(_, last)| age(now, *last) <= window).count() as f32,
-            Some(cells) => {
-                let lit = cells.iter().filter(|last| **last != 0 && age(now, **last) <= window).count();
-                // All cells lit says "more than could be told apart"; half a dark cell is the least.
-                let dark = if lit == CELLS { 0.5 } else { (CELLS - lit) as f32 };
-                CELLS as f32 * (CELLS as f32 / dark).ln()
-            }
-        }
+        let Some(cells) = &self.cells else {
+            return self
+                .windows
+                .map(|window| self.exact.iter().filter(|(_, last)| age(now, *last) <= window).count() as f32);
+        };
+        let counts = if cells.counted_at == now { cells.counts } else { cells.count(now, self.windows) };
+        counts.map(|lit| {
+            // All cells lit says "more than could be told apart"; half a dark cell is the least.
+            let dark = if usize::from(lit) == CELLS { 0.5 } else { (CELLS - usize::from(lit)) as f32 };
+            CELLS as f32 * (CELLS as f32 / dark).ln()
+        })
     }
 
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
         let exact = if self.exact.spilled() { self.exact.capacity() * size_of::<(u32, u16)>() } else { 0 };
-        exact + self.cells.as_ref().map_or(0, |_| CELLS * size_of::<u16>())
+        exact + self.cells.as_ref().map_or(0, |_| size_of::<Cells>())
+    }
+}
+
+impl Cells {
+    fn light(&mut self, hash: u32, now: u16, windows: [u16; 2]) {
+        if is_later(now, self.counted_at) {
+            self.counts = self.count(now, windows);
+            self.counted_at = now;
+        }
+        // A second mix: the low bits of the hash alone would inherit its weaknesses.
+        let mixed = hash.wrapping_mul(0x9e37_79b1) >> 24;
+        let Some(cell) = self.lit.get_mut(mixed as usize) else { return };
+        if *cell != 0 && !is_later(now, *cell) {
+            return;
+        }
+        for (count, window) in self.counts.iter_mut().zip(windows) {
+            let counted = *cell != 0 && age(self.counted_at, *cell) <= window;
+            *count += u16::from(!counted && age(self.counted_at, now) <= window);
+        }
+        *cell = now;
+    }
+
+    fn count(&self, now: u16, windows: [u16; 2]) -> [u16; 2] {
+        windows.map(|window| self.lit.iter().filter(|last| **last != 0 && age(now, **last) <= window).count() as u16)
     }
 }
 
@@ -78,23 +118,13 @@ fn stamp(tick: u32) -> u16 {
 }
 
 /// Ticks from `last` to `now`; zero where `last` is the later one.
-fn age(now: u16, last: u16) -> u32 {
+fn age(now: u16, last: u16) -> u16 {
     let ticks = now.wrapping_sub(last);
-    if ticks >= 0xc000 { 0 } else { u32::from(ticks) }
+    if ticks >= 0xc000 { 0 } else { ticks }
 }
 
 fn is_later(now: u16, last: u16) -> bool {
     age(last, now) == 0
-}
-
-fn light(cells: &mut [u16; CELLS], hash: u32, now: u16) {
-    // A second mix: the low bits of the hash alone would inherit its weaknesses.
-    let mixed = hash.wrapping_mul(0x9e37_79b1) >> 24;
-    if let Some(cell) = cells.get_mut(mixed as usize)
-        && (*cell == 0 || is_later(now, *cell))
-    {
-        *cell = now;
-    }
 }
 
 #[cfg(test)]
@@ -107,10 +137,10 @@ mod tests {
 
     fn filled(things: u64, tick: u32) -> Distinct {
         let hasher = FixedState::with_seed(3);
-        let mut distinct = Distinct::default();
+        let mut distinct = Distinct::new([2, 12]);
         for thing in 0..things {
-            distinct.insert(hasher.hash_one(thing), tick, 12);
-            distinct.insert(hasher.hash_one(thing), tick, 12);
+            distinct.insert(hasher.hash_one(thing), tick);
+            distinct.insert(hasher.hash_one(thing), tick);
         }
         distinct
     }
@@ -118,17 +148,17 @@ mod tests {
     #[test]
     fn few_things_are_counted_exactly() {
         for things in 0..=EXACT_MAX as u64 {
-            assert_eq!(filled(things, 9).count(9, 2), things as f32);
+            assert_eq!(filled(things, 9).counts(9)[0], things as f32);
         }
     }
 
     #[test]
     fn many_things_are_counted_within_three_standard_errors() {
         for (things, error) in [(50, 0.04), (100, 0.04), (400, 0.06), (1_000, 0.11)] {
-            let counted = f64::from(filled(things, 9).count(9, 2));
+            let counted = f64::from(filled(things, 9).counts(9)[0]);
             assert!((counted / things as f64 - 1.0).abs() < 3.0 * error, "{things} counted as {counted}");
         }
-        let most = filled(200_000, 9).count(9, 2);
+        let most = filled(200_000, 9).counts(9)[0];
         assert!((1_400.0..2_000.0).contains(&most), "{most}");
     }
 
@@ -136,22 +166,36 @@ mod tests {
     fn things_leave_the_window_as_it_moves() {
         for things in [10, 200] {
             let distinct = filled(things, 100);
-            assert!(distinct.count(102, 2) > 0.9 * things as f32);
-            assert_eq!(distinct.count(103, 2), 0.0);
-            assert!(distinct.count(103, 12) > 0.9 * things as f32);
+            assert!(distinct.counts(102)[0] > 0.9 * things as f32);
+            assert_eq!(distinct.counts(103)[0], 0.0);
+            assert!(distinct.counts(103)[1] > 0.9 * things as f32);
         }
     }
 
     #[test]
     fn what_came_later_than_asked_for_counts() {
-        assert_eq!(filled(5, 100).count(90, 2), 5.0);
+        assert_eq!(filled(5, 100).counts(90)[0], 5.0);
     }
 
     #[test]
     fn the_axis_may_wrap() {
         let distinct = filled(20, 0x1_fffe);
-        assert_eq!(distinct.count(0x2_0001, 12), 20.0);
-        assert_eq!(distinct.count(0x2_0020, 12), 0.0);
+        assert_eq!(distinct.counts(0x2_0001)[1], 20.0);
+        assert_eq!(distinct.counts(0x2_0020)[1], 0.0);
+    }
+
+    #[test]
+    fn counts_kept_up_equal_counts_made_anew() {
+        let hasher = FixedState::with_seed(3);
+        let mut distinct = Distinct::new([2, 12]);
+        for step in 0..4_000u64 {
+            // Ticks go up with small steps back and an occasional leap.
+            let tick = (step / 40 + step / 900 * 7 + step % 3) as u32;
+            distinct.insert(hasher.hash_one(step % 700), tick);
+            if let Some(cells) = &distinct.cells {
+                assert_eq!(cells.counts, cells.count(cells.counted_at, distinct.windows), "{step}");
+            }
+        }
     }
 
     #[test]

@@ -84,11 +84,18 @@ impl Window {
 }
 
 /// The past two minutes of a host in one role, or of a pair.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct History {
     pub(super) peers: Distinct,
     pub(super) ports: Distinct,
     buckets: Buckets<Bucket>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        let windows = [SHORT as u16, LONG as u16];
+        Self { peers: Distinct::new(windows), ports: Distinct::new(windows), buckets: Buckets::default() }
+    }
 }
 
 impl History {
@@ -98,28 +105,31 @@ impl History {
         self.buckets.change(
             tick,
             |closed| {
-                closed.peers = [peers.count(closed.tick, SHORT), peers.count(closed.tick, LONG)];
-                closed.ports = [ports.count(closed.tick, SHORT), ports.count(closed.tick, LONG)];
+                closed.peers = peers.counts(closed.tick);
+                closed.ports = ports.counts(closed.tick);
             },
             change,
         );
     }
 
-    /// The window of `before` buckets in front of `tick`, and its own. Distinct counts of the past are those of
-    /// the last bucket in it that saw anything.
-    pub(super) fn window(&self, tick: u32, before: u32) -> Window {
-        let mut window = Window::default();
-        let horizon = usize::from(before != SHORT);
-        for bucket in self.buckets.within(tick, before) {
-            window.sums.add(bucket);
-            window.peers = bucket.peers.get(horizon).copied().unwrap_or(0.0);
-            window.ports = bucket.ports.get(horizon).copied().unwrap_or(0.0);
+    /// The short and the long window in front of `tick`, its own bucket included. Distinct counts of the past are
+    /// those of the last bucket that saw anything.
+    pub(super) fn windows(&self, tick: u32) -> [Window; 2] {
+        let mut windows = [Window::default(); 2];
+        let is_past = self.buckets.last_tick().is_some_and(|last| tick < last);
+        let (peers, ports) =
+            if is_past { ([0.0; 2], [0.0; 2]) } else { (self.peers.counts(tick), self.ports.counts(tick)) };
+        for (horizon, (window, before)) in windows.iter_mut().zip([SHORT, LONG]).enumerate() {
+            let of = |counts: [f32; 2]| counts.get(horizon).copied().unwrap_or(0.0);
+            for bucket in self.buckets.within(tick, before) {
+                window.sums.add(bucket);
+                (window.peers, window.ports) = (of(bucket.peers), of(bucket.ports));
+            }
+            if !is_past {
+                (window.peers, window.ports) = (of(peers), of(ports));
+            }
         }
-        if self.buckets.last_tick().is_none_or(|last| tick >= last) {
-            window.peers = self.peers.count(tick, before);
-            window.ports = self.ports.count(tick, before);
-        }
-        window
+        windows
     }
 }
 
