@@ -473,3 +473,6 @@ fn drain(mut sink: Box<dyn AlertSink>, queue: &LineQueue) -> Result<(), SinkErro
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use ids_tests::{
     program::{self, Ran, names_in},
     scene::{Answer, Scene, end},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -259,6 +260,28 @@ fn standard_input_and_output_can_be_used() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.out.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "alerts alone: {}", ran.out);
     assert!(serde_json::from_str::<Value>(&ran.err).unwrap()["conserved"] == true, "the summary: {}", ran.err);
+}
+
+#[test]
+fn an_interrupted_or_killed_replay_leaves_nothing_behind() {
+    for signal in [Signal::INT, Signal::KILL] {
+        let place = Place::new();
+        let mut child = program::command(AGENT, &["replay", "-", "--alerts", &place.out("a"), "--log", "error"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let whole = scan();
+        // Standard input stays open, so that the replay cannot come to its end by itself.
+        child.stdin.as_mut().unwrap().write_all(whole.get(..whole.len() / 2).unwrap()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let pid = Pid::from_child(&child);
+        kill_process(pid, signal).unwrap();
+        // The second one does not wait for the end of standard input. The process may be gone already.
+        let _ = kill_process(pid, signal);
+        assert!(!child.wait().unwrap().success());
+        place.is_clean();
+    }
 }
 
 #[test]

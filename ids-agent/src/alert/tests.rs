@@ -233,6 +233,25 @@ fn strict_eve_has_keys_of_suricatas_schema_alone() {
     }
 }
 
+/// Where `SURICATA_SCHEMA` names a copy of Suricata's `etc/schema.json` and Python has jsonschema.
+#[test]
+fn suricatas_own_schema_accepts_strict_eve() {
+    let Some(schema) = std::env::var_os("SURICATA_SCHEMA") else {
+        eprintln!("skipped: SURICATA_SCHEMA names no copy of Suricata's etc/schema.json");
+        return;
+    };
+    let script = "import sys, json, jsonschema\n\
+        v = jsonschema.Draft7Validator(json.load(open(sys.argv[1])))\n\
+        bad = [e.message for l in open(sys.argv[2]) for e in v.iter_errors(json.loads(l))]\n\
+        sys.exit('\\n'.join(bad))";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("eve.json");
+    let renderer = renderer(AlertFormat::Eve);
+    fs::write(&file, [renderer.alert(&incident()), renderer.flow(&verdict())].concat()).unwrap();
+    let checked = std::process::Command::new("python3").args(["-c", script]).arg(schema).arg(&file).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
 #[test]
 fn a_signature_id_never_changes_its_meaning() {
     let table: Vec<String> =

@@ -1,19 +1,35 @@
-//! A file that appears only when it is complete: written beside its place, then moved into it.
+//! A file that appears only when it is complete.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+
 use super::{AlertSink, Delivery, DropReason, Line, SinkError};
 
-/// A file in the making. Dropped before `finish`, it leaves nothing behind.
+/// A file in the making. Dropped before `commit`, or killed, it leaves nothing behind.
 #[derive(Debug)]
 pub struct WholeFile {
     path: PathBuf,
-    writing: Option<(PathBuf, BufWriter<File>)>,
+    writing: Option<(Making, BufWriter<File>)>,
 }
+
+/// Where the bytes are until the file is complete.
+#[derive(Debug)]
+enum Making {
+    /// In a file without a name, which the kernel removes unless it gets one.
+    Unnamed,
+    /// Beside its place, where the file system has no unnamed files.
+    Beside,
+    /// A pipe or a device: moving a file over it would destroy it.
+    InPlace,
+}
+
+const BUFFER_BYTES: usize = 256 << 10;
 
 impl WholeFile {
     pub fn create(path: &Path) -> Result<Self, SinkError> {
@@ -21,41 +37,63 @@ impl WholeFile {
         if path.is_dir() {
             return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
         }
-        // Pipes and devices are written in place: moving a file over them would destroy them.
-        let special = path.exists() && !path.is_file();
-        let target = if special {
-            path.to_owned()
+        let (making, file) = if path.exists() && !path.is_file() {
+            (Making::InPlace, OpenOptions::new().write(true).open(path).map_err(fail)?)
+        } else if let Ok(unnamed) = open_unnamed(path) {
+            (Making::Unnamed, unnamed)
         } else {
-            let mut name = path.as_os_str().to_owned();
-            name.push(format!(".{}.partial", std::process::id()));
-            PathBuf::from(name)
+            (Making::Beside, File::create(beside(path)).map_err(fail)?)
         };
-        let file = OpenOptions::new().create(true).write(true).truncate(!special).open(&target).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), writing: Some((target, BufWriter::with_capacity(256 << 10, file))) })
+        Ok(Self { path: path.to_owned(), writing: Some((making, BufWriter::with_capacity(BUFFER_BYTES, file))) })
     }
 
     /// Moves the complete file into place.
     pub fn commit(&mut self) -> Result<(), SinkError> {
-        let Some((target, writer)) = self.writing.take() else { return Ok(()) };
-        let write = |source| SinkError::Write { path: self.path.clone(), source };
-        let finished = writer.into_inner().map_err(|error| write(error.into_error())).map(drop);
-        let moved = finished.and_then(|()| {
-            if target == self.path {
-                return Ok(());
+        let Some((making, writer)) = self.writing.take() else { return Ok(()) };
+        let path = self.path.clone();
+        let file = match writer.into_inner() {
+            Ok(file) => file,
+            Err(error) => {
+                discard(&making, &path);
+                return Err(SinkError::Write { path, source: error.into_error() });
             }
-            std::fs::rename(&target, &self.path).map_err(|source| SinkError::Rename { path: self.path.clone(), source })
-        });
-        if moved.is_err() {
-            self.discard(&target);
-        }
-        moved
+        };
+        let placed = match making {
+            Making::InPlace => Ok(()),
+            Making::Beside => std::fs::rename(beside(&path), &path),
+            Making::Unnamed => name(&file, &beside(&path)).and_then(|()| std::fs::rename(beside(&path), &path)),
+        };
+        placed.map_err(|source| {
+            discard(&Making::Beside, &path);
+            SinkError::Rename { path, source }
+        })
     }
+}
 
-    fn discard(&self, target: &Path) {
-        if target != self.path {
-            // It is gone already, or it cannot be removed: either way nothing more can be done.
-            let _ = std::fs::remove_file(target);
-        }
+/// A name in the same directory, for the moment before the file is in its place.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.partial", std::process::id()));
+    PathBuf::from(name)
+}
+
+fn open_unnamed(path: &Path) -> io::Result<File> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o666))?;
+    Ok(File::from(file))
+}
+
+/// Gives an unnamed file its name (open(2), O_TMPFILE).
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(rustix::fs::linkat(CWD, link, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+fn discard(making: &Making, path: &Path) {
+    match making {
+        // It is gone already, or it cannot be removed: either way nothing more can be done.
+        Making::Beside => drop(std::fs::remove_file(beside(path))),
+        Making::Unnamed | Making::InPlace => {}
     }
 }
 
@@ -77,10 +115,10 @@ impl Write for WholeFile {
 
 impl Drop for WholeFile {
     fn drop(&mut self) {
-        if let Some((target, writer)) = self.writing.take() {
+        if let Some((making, writer)) = self.writing.take() {
             // Without flushing: the file goes.
             drop(writer.into_parts());
-            self.discard(&target);
+            discard(&making, &self.path);
         }
     }
 }
