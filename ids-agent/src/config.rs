@@ -139,6 +139,9 @@ pub struct FlowSettings {
     pub flows_max: usize,
     /// Length of a tick: how often flows are read and judged.
     pub tick_millis: u64,
+    /// Keys the hash of the table of joined flows: to be drawn at random where traffic is live.
+    #[serde(skip)]
+    pub hash_seed: u64,
 }
 
 impl FlowSettings {
@@ -170,6 +173,7 @@ impl Default for FlowSettings {
             active_timeout_secs: 300,
             flows_max: 32_768,
             tick_millis: 500,
+            hash_seed: 0,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use super::Failure;
 use crate::{
     clock::Axis,
-    config::{self, BehaviourSettings, Config, DetectSettings, PayloadSettings, WindowSettings},
+    config::{self, BehaviourSettings, Config, DetectSettings, FlowSettings, PayloadSettings, WindowSettings},
     detect::{Detector, EngineParts, behaviour::Behaviour},
     models::{self, ModelsError},
 };
@@ -32,7 +32,7 @@ pub(super) fn detectors(settings: &DetectSettings, seed: Seed) -> Result<Vec<Box
 /// The settings of one engine; times of the configuration are moved onto the source's axis.
 pub(super) fn engine_parts(config: &Config, detectors: Vec<Box<dyn Detector>>, axis: Axis, seed: Seed) -> EngineParts {
     EngineParts {
-        flow: config.flow,
+        flow: FlowSettings { hash_seed: seed.draw(), ..config.flow },
         window: WindowSettings { hash_seed: seed.draw(), ..config.window },
         payload: PayloadSettings { hash_seed: seed.draw(), ..config.payload },
         fuse: config.fuse.clone().on_axis(axis.offset().ns()),

@@ -12,8 +12,12 @@
 //!   such a handshake begins a new flow. The other direction's chain stays with the old flow to
 //!   its own end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::BuildHasher,
+};
 
+use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use ids_common::{
     flow::{FlowKey, FlowSlot},
@@ -112,9 +116,18 @@ enum Wanted {
     Ended,
 }
 
+/// The fixed secret for seed zero, else one that only who knows the seed can foresee.
+fn secret_of(seed: u64) -> HashSecret {
+    if seed == 0 {
+        return HashSecret::FIXED;
+    }
+    let hasher = FixedState::with_seed(seed);
+    HashSecret { words: [0u8, 1, 2, 3, 4].map(|word| hasher.hash_one(word)), finish: hasher.hash_one(5u8) }
+}
+
 impl FlowTable {
     pub fn new(settings: &FlowSettings) -> Self {
-        Self::keyed(settings, HashSecret::FIXED)
+        Self::keyed(settings, secret_of(settings.hash_seed))
     }
 
     /// A table whose places an attacker cannot foresee, for a secret drawn at random.
