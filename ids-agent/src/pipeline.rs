@@ -384,6 +384,9 @@ impl Consumer for Lines {
     }
 }
 
+/// What each sink has done, by name.
+pub type SinkReport = Vec<(&'static str, SinkStats)>;
+
 /// The sinks of a run, each on a thread of its own.
 #[derive(Default)]
 pub struct Sinks {
@@ -423,7 +426,7 @@ impl Sinks {
 
     /// Lets every sink write what waits, and makes it last. The first failure is returned, after all
     /// have ended.
-    pub fn finish(mut self) -> Result<Vec<(&'static str, SinkStats)>, SinkError> {
+    pub fn finish(mut self) -> Result<SinkReport, SinkError> {
         let mut stats = Vec::new();
         let mut failure = None;
         for sink in self.running.drain(..) {

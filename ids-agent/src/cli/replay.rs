@@ -122,9 +122,8 @@ pub(super) fn watched<T: Send + 'static>(
         health: None,
         roster: control.roster.clone(),
     };
-    match supervise(watch, move || work(&control)).map_err(Failure::other)? {
-        Ended { result, .. } => result,
-    }
+    let Ended { result, .. } = supervise(watch, move || work(&control)).map_err(Failure::other)?;
+    result
 }
 
 /// Captures to be run through engines of their own.

@@ -11,8 +11,8 @@ use crate::{
     http::{self, AttachState, Health, Metrics, Pages},
     kernel::{Attachment, Kernel, KernelError, facts},
     pipeline::{
-        Control, Ended, Gauges, Hangup, LineReport, Lines, Outlet, PipelineError, Sinks, SourceState, Watch,
-        build_engine, run_line, supervise,
+        Control, Ended, Gauges, Hangup, LineReport, Lines, Outlet, PipelineError, SinkReport, Sinks, SourceState,
+        Watch, build_engine, run_line, supervise,
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
     source::live::LiveSource,
@@ -76,7 +76,7 @@ fn work(
     mut lines: Lines,
     sinks: Sinks,
     control: &Control,
-) -> Result<(LineReport, Vec<(&'static str, SinkStats)>), Failure> {
+) -> Result<(LineReport, SinkReport), Failure> {
     let parts = parts::engine_parts(config, detectors, Axis::Boottime, Seed::Random);
     let engine = build_engine(parts, control.gauges.metrics.as_ref());
     let mut interfaces = Interfaces::default();
