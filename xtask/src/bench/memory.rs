@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -51,10 +51,13 @@ pub(super) fn measure(binary: &Path, soak_secs: u64, interrupt: &Interrupt) -> R
     write_capture(&capture)?;
     let mut soak = soak(&gateway, &sender, &mut agent, &capture, soak_secs, interrupt)?;
     let after = page(&gateway)?;
-    agent.stop(Duration::from_secs(20))?;
+    fs::write(dir.join("metrics.prom"), &after.text).context("the metrics cannot be written")?;
+    let sent = packets_received(&gateway)?;
+    let stopped = agent.stop(Duration::from_secs(20))?;
     fs::remove_file(&capture).with_context(|| format!("`{}` cannot be removed", capture.display()))?;
 
-    let packets = after.sum("ids_packets_seen_total", &[]).unwrap_or_default();
+    let seen = after.sum("ids_packets_seen_total", &[]).unwrap_or_default();
+    let lost = after.sum("ids_slots_lost_packets_total", &[]).unwrap_or_default();
     let maps = before.sum("ids_map_memory_bytes", &[]).context("the agent exports no `ids_map_memory_bytes`")?;
     let quarter = (soak.len() / 4).max(1);
     let second = median(&mut soak[quarter..2 * quarter]);
@@ -72,7 +75,10 @@ pub(super) fn measure(binary: &Path, soak_secs: u64, interrupt: &Interrupt) -> R
         "rss_peak_mib": mib(peak),
         "map_memory_mib": mib(maps),
         "soak_secs": soak_secs,
-        "soak_packets": packets,
+        "soak_packets_on_the_wire": sent,
+        "soak_packets_seen_when_last_counted": seen,
+        "soak_packets_lost_with_their_slots": lost,
+        "stopped_in_good_order": stopped.success(),
     }))
 }
 
@@ -145,6 +151,13 @@ fn rss_bytes(pid: u32) -> Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().context("VmRSS is no number")?;
     Ok(kib * 1024.0)
+}
+
+/// As the interface itself counts them.
+fn packets_received(gateway: &Namespace) -> Result<f64> {
+    let said = quiet(Command::new("ip").args(["-n", gateway.name(), "-s", "-j", "link", "show", "lan0"]))?;
+    let links: Value = serde_json::from_str(&said).context("`ip -j` is not JSON")?;
+    links[0]["stats64"]["rx"]["packets"].as_f64().context("`ip -j` counts no packets")
 }
 
 fn page(gateway: &Namespace) -> Result<Metrics> {
