@@ -2,7 +2,7 @@
 //! flows with the same feature vectors, to the last bit, as the file does.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that fails")]
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
 use ids_agent::{
     config::{CaptureSettings, FlowSettings, FuseSettings, PayloadSettings, SampleSettings, WindowSettings},
@@ -18,8 +18,10 @@ use ids_tests::{
 };
 use pcap_file::{DataLink, pcap::PcapReader};
 
-/// Captures of the archive that are compared, the smallest first, and their size.
-const CAPTURES_MAX: usize = 12;
+/// The kernel makes no skb of a frame that ends inside its network header.
+const FRAME_BYTES_TC_MIN: usize = 14 + 40;
+/// Captures of the archive that are compared, spread evenly over it, and their size.
+const CAPTURES_MAX: usize = 80;
 const CAPTURE_BYTES_MAX: u64 = 1 << 20;
 
 fn engine() -> Engine {
@@ -59,7 +61,8 @@ fn by_kernel(entry: Entry, frames: &[Timed]) -> Vec<String> {
         last_ns = last_ns.max(frame.at_ns);
         let wire_len = frame.wire_len.map_or(frame.bytes.len(), |len| len as usize);
         let tick = |batch: &Batch| engine.step(batch, &mut outcome);
-        run.feed(entry, last_ns, &frame.bytes, wire_len, tick, &mut batch).unwrap();
+        let fed = run.feed(entry, last_ns, &frame.bytes, wire_len, tick, &mut batch);
+        fed.unwrap_or_else(|error| panic!("{entry:?}, {} bytes: {error}", frame.bytes.len()));
     }
     run.finish(&mut batch);
     engine.step(&batch, &mut outcome);
@@ -86,7 +89,8 @@ fn made_captures_give_the_same_feature_vectors_live_and_from_a_file() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut flows = 0;
-    for (name, frames) in cases::cases() {
+    for (name, mut frames) in cases::cases() {
+        frames.retain(|frame| frame.bytes.len() >= FRAME_BYTES_TC_MIN);
         let path = folder.path().join(format!("{name}.pcap"));
         capture::write_pcap(&path, capture::ETHERNET, &frames);
         for entry in [Entry::Xdp, Entry::TcIngress, Entry::TcEgress] {
@@ -125,7 +129,6 @@ fn read(path: &Path) -> Option<Vec<Timed>> {
     let mut frames = Vec::new();
     while let Some(packet) = reader.next_packet() {
         let packet = packet.ok()?;
-        let Duration { .. } = packet.timestamp;
         let mut frame = Timed::new(packet.timestamp.as_nanos() as u64, packet.data.into_owned());
         frame.wire_len = Some(packet.orig_len);
         frames.push(frame);

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use aya::{
     maps::MapType,
-    programs::ProgramType,
+    programs::{ProgramType, SchedClassifier, TcAttachType},
     sys::{is_map_supported, is_program_supported},
     util::KernelVersion,
 };
@@ -131,6 +131,13 @@ pub fn interface(name: &str) -> std::io::Result<Option<InterfaceFacts>> {
         xdp_programs: link.xdp_programs,
         native_xdp,
     }))
+}
+
+/// Ids of the tcx programs on an interface, ingress before egress; empty where the kernel has no tcx.
+pub fn tcx_programs(name: &str) -> Vec<u32> {
+    let hooks = [TcAttachType::Ingress, TcAttachType::Egress];
+    let queried = hooks.into_iter().filter_map(|hook| SchedClassifier::query_tcx(name, hook).ok());
+    queried.flat_map(|(_, programs)| programs).map(|program| program.id()).collect()
 }
 
 /// Names of the interfaces in the calling thread's namespace, loopback left out.

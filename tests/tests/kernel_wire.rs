@@ -1,0 +1,279 @@
+//! The programs on real interfaces: a capture replayed over veth gives the flows that its file gives,
+//! nothing foreign is replaced, and a killed agent leaves traffic flowing and nothing behind.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that fails")]
+
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use ids_agent::{
+    config::{CaptureSettings, Direction, FlowSettings, Mode, SampleSettings},
+    flow::{FlowRecord, FlowTable},
+    kernel::{Kernel, KernelError, facts},
+    source::{Batch, FlowSource, Progress, Totals},
+};
+use ids_common::{counter::Counter, flow::FlowKey};
+use ids_tests::{
+    capture::{self, Timed},
+    frame::{self, ACK, FIN, Ipv4, PSH, SYN, Tcp},
+    netns::{Namespace, run, veth},
+    probe::{Need, can_run},
+    replay::replay_file,
+};
+
+const DEVICE: &str = "watched0";
+const PEER: &str = "peer0";
+const CHILD: &str = "IDS_TEST_ATTACH_UNTIL_KILLED";
+
+fn capture_settings(mode: Mode, direction: Direction) -> CaptureSettings {
+    CaptureSettings {
+        interfaces: vec![DEVICE.into()],
+        mode,
+        direction,
+        sets_per_cpu: 1_024,
+        ..CaptureSettings::default()
+    }
+}
+
+fn load(capture: &CaptureSettings) -> Kernel {
+    Kernel::load(capture, &FlowSettings::default(), &SampleSettings::default()).unwrap()
+}
+
+/// Two namespaces: the watched end, and its peer.
+fn pair(addresses: [&str; 2]) -> (Namespace, Namespace) {
+    let (watched, peer) = (Namespace::new("watched"), Namespace::new("peer"));
+    veth(&watched, DEVICE, addresses[0], &peer, PEER, addresses[1]);
+    (watched, peer)
+}
+
+/// Conversations of three kinds, all within a second.
+fn frames() -> Vec<Timed> {
+    let mut frames = Vec::new();
+    let mut add = |bytes: Vec<u8>| {
+        let at_ns = 1_700_000_000_000_000_000 + frames.len() as u64 * 500_000;
+        frames.push(Timed::new(at_ns, frame::padded(bytes)));
+    };
+    for at in 0..60_u8 {
+        let (client, server) = ([198, 51, 100, at], [203, 0, 113, at % 7]);
+        let port = 30_000 + u16::from(at);
+        let there = |flags, body: &[u8]| {
+            let segment = Tcp::ports(port, 443, flags).wrap(body);
+            frame::ethernet(frame::IPV4, &Ipv4::between(client, server, frame::TCP).wrap(&segment))
+        };
+        let back = |flags, body: &[u8]| {
+            let segment = Tcp::ports(443, port, flags).wrap(body);
+            frame::ethernet(frame::IPV4, &Ipv4::between(server, client, frame::TCP).wrap(&segment))
+        };
+        add(there(SYN, &[]));
+        add(back(SYN | ACK, &[]));
+        add(there(ACK, &[]));
+        add(there(ACK | PSH, &frame::payload(200 + usize::from(at))));
+        for _ in 0..at % 5 {
+            add(back(ACK, &frame::payload(1_400)));
+        }
+        add(there(ACK | FIN, &[]));
+        add(back(ACK | FIN, &[]));
+        add(there(ACK, &[]));
+        let query = frame::udp(port, 53, None, &frame::payload(30));
+        add(frame::ethernet(frame::IPV4, &Ipv4::between(client, server, 17).wrap(&query)));
+        add(frame::vlan(42, frame::IPV4, &Ipv4::between(client, server, 1).wrap(&frame::icmp(8, 0, &[0; 20]))));
+        add(frame::arp());
+    }
+    frames
+}
+
+/// Flows by key with what they counted.
+fn counted(ended: &[FlowRecord]) -> BTreeMap<FlowKey, (u64, u64, u64)> {
+    let mut flows = BTreeMap::new();
+    for record in ended {
+        let entry: &mut (u64, u64, u64) = flows.entry(record.key).or_default();
+        entry.0 += 1;
+        entry.1 += record.packets();
+        entry.2 += record.bytes();
+    }
+    flows
+}
+
+/// Replays a file into the watched device and reads the flows that the programs saw.
+fn over_the_wire(mode: Mode, path: &Path, expected: u64) -> (Vec<FlowRecord>, Totals, Mode) {
+    let (watched, peer) = pair(["", ""]);
+    let flow = FlowSettings { tick_millis: 100, ..FlowSettings::default() };
+    let (mut source, used) = watched.run(|| {
+        let capture = capture_settings(mode, Direction::Ingress);
+        let mut kernel = load(&capture);
+        let used = kernel.attach(&capture).unwrap().first().unwrap().mode;
+        (kernel.into_source(&flow), used)
+    });
+    let mut sender: Child = peer
+        .command("tcpreplay")
+        .args(["--quiet", "--pps=2000", "-i", PEER])
+        .arg(path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut table, mut batch, mut due, mut ended) = (FlowTable::new(&flow), Batch::default(), Vec::new(), Vec::new());
+    let stop = source.stop_handle();
+    let mut ticks_behind = 0;
+    let totals = loop {
+        let progress = source.next_batch(&mut batch).unwrap();
+        table.absorb(&batch);
+        table.due(batch.now_ns, &mut due);
+        if progress == Progress::End {
+            table.finish(&mut due);
+            ended.extend(due.drain(..).filter(FlowRecord::is_ended));
+            break batch.totals;
+        }
+        ended.extend(due.drain(..).filter(FlowRecord::is_ended));
+        if sender.try_wait().unwrap().is_some() {
+            ticks_behind += 1;
+            // A second of ticks behind the last frame, or none where all have come.
+            if ticks_behind > 10 || batch.totals.counter(Counter::PacketsSeen) >= expected {
+                stop.stop();
+            }
+        }
+    };
+    assert!(sender.wait().unwrap().success());
+    assert!(watched.run(|| facts::interface(DEVICE)).unwrap().unwrap().xdp_programs.is_empty(), "all is detached");
+    (ended, totals, used)
+}
+
+fn check_wire(mode: Mode, used: Mode) {
+    if !can_run("live capture", &[Need::Root, Need::Tool("tcpreplay"), Need::Tool("ethtool"), Need::Tool("nsenter")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wire.pcap");
+    let frames = frames();
+    capture::write_pcap(&path, capture::ETHERNET, &frames);
+    let file = replay_file(&path).unwrap();
+
+    let (ended, totals, mode) = over_the_wire(mode, &path, frames.len() as u64);
+
+    assert_eq!(mode, used);
+    assert_eq!(totals.counter(Counter::PacketsSeen), frames.len() as u64, "packets seen");
+    assert_eq!(totals.skipped_all(), file.totals.skipped_all(), "packets skipped");
+    assert_eq!(totals.counter(Counter::FlowBytes), file.totals.counter(Counter::FlowBytes), "bytes");
+    assert_eq!(counted(&ended), counted(&file.ended));
+}
+
+#[test]
+fn a_capture_over_veth_gives_the_files_flows_through_native_xdp() {
+    check_wire(Mode::Native, Mode::Native);
+}
+
+#[test]
+fn a_capture_over_veth_gives_the_files_flows_through_generic_xdp() {
+    check_wire(Mode::Generic, Mode::Generic);
+}
+
+#[test]
+fn a_capture_over_veth_gives_the_files_flows_through_tc() {
+    check_wire(Mode::Tc, Mode::Tc);
+}
+
+#[test]
+fn auto_takes_native_xdp_where_the_driver_has_it_and_tc_elsewhere() {
+    if !can_run("auto mode", &[Need::Root, Need::Tool("ethtool"), Need::Tool("nsenter")]) {
+        return;
+    }
+    let (watched, _peer) = pair(["", ""]);
+    // Loopback has no XDP in its driver, and every kernel has loopback.
+    for (device, expected) in [(DEVICE, Mode::Native), ("lo", Mode::Tc)] {
+        let capture =
+            CaptureSettings { interfaces: vec![device.into()], ..capture_settings(Mode::Auto, Direction::Both) };
+        let modes: Vec<(Mode, Direction)> = watched.run(|| {
+            let mut kernel = load(&capture);
+            kernel.attach(&capture).unwrap().iter().map(|attached| (attached.mode, attached.direction)).collect()
+        });
+        assert_eq!(modes, [(expected, Direction::Ingress), (Mode::Tc, Direction::Egress)], "{device}");
+    }
+}
+
+#[test]
+fn another_program_on_the_interface_is_named_and_left_alone() {
+    if !can_run("the refusal", &[Need::Root, Need::Tool("ethtool"), Need::Tool("nsenter")]) {
+        return;
+    }
+    let (watched, _peer) = pair(["", ""]);
+    for (theirs, ours) in [(Mode::Native, Mode::Native), (Mode::Native, Mode::Auto), (Mode::Generic, Mode::Generic)] {
+        watched.run(|| {
+            let (theirs, ours) =
+                (capture_settings(theirs, Direction::Ingress), capture_settings(ours, Direction::Both));
+            let mut first = load(&theirs);
+            first.attach(&theirs).unwrap();
+            let before = facts::interface(DEVICE).unwrap().unwrap().xdp_programs;
+            let refused = load(&ours).attach(&ours).map(<[_]>::len);
+            assert_eq!(facts::interface(DEVICE).unwrap().unwrap().xdp_programs, before);
+            let Err(KernelError::OtherProgram { name, id: Some(id) }) = refused else { panic!("{refused:?}") };
+            assert_eq!((name.as_str(), before), (DEVICE, vec![id]));
+            assert!(facts::tcx_programs(DEVICE).is_empty(), "the refusal left a tc program");
+        });
+    }
+}
+
+#[test]
+fn interfaces_that_cannot_be_watched_are_refused_by_name() {
+    if !can_run("refused interfaces", &[Need::Root]) {
+        return;
+    }
+    let with = |interfaces: &[&str], mode| CaptureSettings {
+        interfaces: interfaces.iter().map(ToString::to_string).collect(),
+        ..capture_settings(mode, Direction::Both)
+    };
+    let namespace = Namespace::new("refused");
+    let refused = |capture: CaptureSettings| {
+        namespace.run(|| load(&capture).attach(&capture).map(<[_]>::len).unwrap_err().to_string())
+    };
+    assert!(refused(with(&["no-such-if0"], Mode::Auto)).contains("unknown interface `no-such-if0`"));
+    assert!(refused(with(&[], Mode::Auto)).contains("no interface"));
+    assert!(refused(with(&["lo", "lo"], Mode::Auto)).contains("named twice"));
+    assert!(refused(with(&["lo"], Mode::Native)).contains("`lo` has no native XDP"));
+}
+
+#[test]
+fn a_killed_agent_leaves_traffic_flowing_and_nothing_attached() {
+    if !can_run("kill -9", &[Need::Root, Need::Tool("ethtool"), Need::Tool("nsenter"), Need::Tool("ping")]) {
+        return;
+    }
+    let (watched, peer) = pair(["10.77.0.1/24", "10.77.0.2/24"]);
+    let mut agent = watched
+        .command(env::current_exe().unwrap().to_str().unwrap())
+        .args(["--exact", "attaches_until_killed", "--nocapture"])
+        .env(CHILD, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(agent.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("attached")), "the agent did not attach");
+    let before = watched
+        .run(|| (facts::interface(DEVICE).unwrap().unwrap().xdp_programs.len(), facts::tcx_programs(DEVICE).len()));
+    assert_eq!(before, (1, 1));
+    let ping = || run(peer.command("ping").args(["-c", "3", "-i", "0.2", "-W", "5", "10.77.0.1"]));
+    ping();
+
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+
+    ping();
+    let after = watched.run(|| (facts::interface(DEVICE).unwrap().unwrap().xdp_programs, facts::tcx_programs(DEVICE)));
+    assert_eq!(after, (Vec::new(), Vec::new()));
+}
+
+/// Not a test by itself: the process that `a_killed_agent_...` kills.
+#[test]
+fn attaches_until_killed() {
+    if env::var_os(CHILD).is_none() {
+        return;
+    }
+    let capture = capture_settings(Mode::Native, Direction::Both);
+    let mut kernel = load(&capture);
+    kernel.attach(&capture).unwrap();
+    println!("attached");
+    // Bounded, in case that nobody kills it.
+    run(Command::new("sleep").arg("60"));
+}
