@@ -192,6 +192,9 @@ pub struct FlowStats {
     pub slots_stale: u64,
     /// Slots that went on after their flow was evicted, and began another flow with the rest.
     pub slots_resumed: u64,
+    /// Slots of evicted flows that were remembered no longer, for want of room: were one to go on, its
+    /// packets would count twice.
+    pub slots_forgotten: u64,
 }
 
 impl FlowStats {

@@ -33,13 +33,17 @@ use crate::{
         oldest::{Oldest, Rank},
         side::{Growth, Piece, Side},
     },
-    source::{Batch, SlotUpdate},
+    source::{Batch, SlotState, SlotUpdate},
 };
 
 /// A flow that goes on is judged again at this age of its last judgement, if not sooner.
 const REVIEW_NS: u64 = 10_000_000_000;
 /// Between reviews, it is judged when its packets have grown by this factor.
 const CHECKPOINT_FACTOR: u64 = 4;
+
+/// Slots of evicted flows remembered, for each place in the table: more than a source of the default
+/// size holds, so that only a kernel that overwrites slots without a word can reach it.
+const ORPHANS_PER_FLOW: usize = 4;
 
 const NONE: u32 = u32::MAX;
 /// The bucket of a flow whose last record is being written.
@@ -248,6 +252,9 @@ impl FlowTable {
             Some(before) if before.first_seen_ns == slot.first_seen_ns => {
                 if slot.packets <= before.packets {
                     self.stats.slots_stale += 1;
+                    if update.state == SlotState::Closed {
+                        self.orphans.remove(&(slot.key, update.cpu));
+                    }
                     return;
                 }
                 self.stats.slots_resumed += 1;
@@ -356,6 +363,11 @@ impl FlowTable {
         let until_ns = self.now_ns.saturating_add(self.silence_ns.saturating_mul(2));
         for piece in self.flows[at as usize].sides.iter().flat_map(Side::open) {
             let known = piece.whole();
+            while self.orphans.len() >= self.flows_max.saturating_mul(ORPHANS_PER_FLOW)
+                && let Some((_, key, cpu)) = self.orphans_until.pop_front()
+            {
+                self.stats.slots_forgotten += u64::from(self.orphans.remove(&(key, cpu)).is_some());
+            }
             self.orphans.insert((known.key, piece.cpu), Box::new(known));
             self.orphans_until.push_back((until_ns, known.key, piece.cpu));
         }
