@@ -34,7 +34,7 @@ use crate::{
 
 mod serve;
 
-pub use serve::{Ended, Hangup, ServeError, Watch, supervise};
+pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};
 
 /// Batches in the line: one being filled, one being judged, two between.
 const BATCHES: usize = 4;

@@ -18,8 +18,8 @@ use crate::{
     config::Config,
     detect::{Detector, Incident, Verdict},
     pipeline::{
-        Consumer, Control, Ended, Hangup, Lines, Outlet, PipelineError, Sinks, SourceState, Watch, build_engine,
-        run_line, supervise,
+        Consumer, Control, DRAIN_DEADLINE, Ended, Hangup, Lines, Outlet, PipelineError, Sinks, SourceState, Watch,
+        build_engine, run_line, supervise,
     },
     sink::{AlertSink, Overflow, SinkError, StdoutSink, WholeSink},
     source::pcap::{CaptureFacts, PcapSource},
@@ -121,6 +121,7 @@ pub(super) fn watched<T: Send + 'static>(
         pages: None,
         health: None,
         roster: control.roster.clone(),
+        deadline: DRAIN_DEADLINE,
     };
     let Ended { result, .. } = supervise(watch, move || work(&control)).map_err(Failure::other)?;
     result

@@ -11,8 +11,8 @@ use crate::{
     http::{self, AttachState, Health, Metrics, Pages},
     kernel::{Attachment, Kernel, KernelError, facts},
     pipeline::{
-        Control, Ended, Gauges, Hangup, LineReport, Lines, Outlet, PipelineError, SinkReport, Sinks, SourceState,
-        Watch, build_engine, run_line, supervise,
+        Control, DRAIN_DEADLINE, Ended, Gauges, Hangup, LineReport, Lines, Outlet, PipelineError, SinkReport, Sinks,
+        SourceState, Watch, build_engine, run_line, supervise,
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
     source::live::LiveSource,
@@ -60,6 +60,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         health: Some(Arc::clone(&page.pages.health)),
         pages: page.listener.map(|listener| (listener, page.pages)),
         roster,
+        deadline: DRAIN_DEADLINE,
     };
     let ended = supervise(watch, move || work(source, detectors, &config, lines, sinks, &control));
     let Ended { result, asked } = ended.map_err(Failure::other)?;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long the stages may take to finish their input after a stop was asked for.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How often readiness and the watchdog are looked after.
 const CARE_EVERY: Duration = Duration::from_millis(100);
 /// What a shell reports of a program that Ctrl-C ended.
@@ -60,6 +60,8 @@ pub struct Watch {
     /// Progress of a service; a replay has none.
     pub health: Option<Arc<Health>>,
     pub roster: Roster,
+    /// Who still works so long after a stop was asked for is a straggler.
+    pub deadline: Duration,
 }
 
 /// How the line came to its end.
@@ -103,8 +105,16 @@ pub fn supervise<T: Send + 'static>(
                 },
             ));
         }
-        let ended =
-            attend(finished, thread, &mut signals, &watch.ask_stop, &watch.hangup, &watch.roster, service).await;
+        let ended = attend(
+            finished,
+            thread,
+            &mut signals,
+            &watch.ask_stop,
+            &watch.hangup,
+            (&watch.roster, watch.deadline),
+            service,
+        )
+        .await;
         drop(stop_pages);
         ended
     })
@@ -117,7 +127,7 @@ async fn attend<T>(
     signals: &mut Signals,
     ask_stop: &dyn Fn(),
     hangup: &Hangup,
-    roster: &Roster,
+    (roster, deadline): (&Roster, Duration),
     mut service: Service,
 ) -> Result<Ended<T>, ServeError> {
     let mut care = interval(CARE_EVERY);
@@ -137,11 +147,11 @@ async fn attend<T>(
     ask_stop();
     loop {
         tokio::select! {
-            ended = timeout(DRAIN_DEADLINE, &mut finished) => return match ended {
+            ended = timeout(deadline, &mut finished) => return match ended {
                 Ok(result) => collect(result, thread, true),
                 Err(_) => Err(ServeError::Late {
                     stragglers: roster.running().join(", "),
-                    secs: DRAIN_DEADLINE.as_secs(),
+                    secs: deadline.as_secs(),
                 }),
             },
             asked = signals.next() => if asked == Asked::Stop {
@@ -232,5 +242,58 @@ impl Service {
 fn tell(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::debug!(%error, "systemd cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+    use crate::supervisor::StopFlag;
+
+    fn watch(stop: &StopFlag, roster: &Roster) -> Watch {
+        let stop = stop.clone();
+        Watch {
+            ask_stop: Box::new(move || stop.ask()),
+            hangup: Hangup::Stop,
+            pages: None,
+            health: None,
+            roster: roster.clone(),
+            deadline: Duration::from_millis(200),
+        }
+    }
+
+    /// Works until it is asked to stop, or for `patience` after that. Asks by a signal, as a user does.
+    fn interrupted(patience: Duration) -> Result<Ended<&'static str>, ServeError> {
+        let (stop, roster) = (StopFlag::default(), Roster::default());
+        let (asked, badge) = (stop.clone(), roster.clone());
+        supervise(watch(&stop, &roster), move || {
+            let _badge = badge.enter("engine");
+            let sent = kill_process(getpid(), Signal::TERM);
+            while sent.is_ok() && !asked.is_asked() {
+                thread::yield_now();
+            }
+            thread::sleep(patience);
+            "done"
+        })
+    }
+
+    #[test]
+    fn a_stop_lets_the_line_come_to_its_end() {
+        let ended = interrupted(Duration::ZERO);
+        assert!(matches!(ended, Ok(Ended { result: "done", asked: true })), "{ended:?}");
+    }
+
+    #[test]
+    fn a_straggler_is_named_at_the_deadline() {
+        let ended = interrupted(Duration::from_secs(3));
+        assert!(matches!(&ended, Err(ServeError::Late { stragglers, .. }) if stragglers == "engine"), "{ended:?}");
+    }
+
+    #[test]
+    fn a_panic_in_the_line_is_an_error() {
+        let ended = supervise(watch(&StopFlag::default(), &Roster::default()), || panic!("on purpose"));
+        assert!(matches!(ended, Err::<Ended<()>, _>(ServeError::Panicked)));
     }
 }
