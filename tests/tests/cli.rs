@@ -216,7 +216,7 @@ fn a_scan_is_found_named_and_explained() {
 
     let alerts = lines(&alerts);
     assert_eq!(summary["outputs"]["alerts"]["written"].as_u64(), Some(alerts.len() as u64));
-    let first = alerts.iter().find(|alert| alert["ids"]["class"] == "port_scan").unwrap();
+    let first = alerts.iter().find(|alert| alert["ids"]["kind"] == "syn_scan").unwrap();
     assert_eq!((&first["src_ip"], &first["dest_ip"]), (&"10.0.0.7".into(), &"10.0.0.9".into()));
     assert_eq!(first["ids"]["attack"]["id"], "T1046");
     assert!(first["ids"]["reason"].as_str().unwrap().contains("10.0.0.7"), "{first}");
