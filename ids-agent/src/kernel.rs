@@ -153,7 +153,7 @@ impl Kernel {
         let cpus = nr_cpus().map_err(|(_, cause)| KernelError::Cpus { cause })? as u32;
         let sets_per_cpu = sets_per_cpu(capture.sets_per_cpu, cpus)?;
         let ring_bytes = capture.ring_bytes;
-        if !ring_bytes.is_power_of_two() || ring_bytes % 65_536 != 0 {
+        if !ring_bytes.is_power_of_two() || !ring_bytes.is_multiple_of(65_536) {
             return Err(KernelError::RingBytes { found: ring_bytes });
         }
         let sets = sets_per_cpu * cpus;

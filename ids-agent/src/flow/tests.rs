@@ -293,7 +293,7 @@ fn silence_of_one_direction_does_not_end_a_flow() {
     packets.push(packet(191 * SEC, false, ACK));
     assert_eq!(ends(&packets), [(FlowEnd::Stopped, 22)]);
     let (records, _) = deliver(&settings(), &packets, &Delivery::plain());
-    assert_eq!(records[0].forward.gap_max, (191 * SEC >> 10) as u32);
+    assert_eq!(records[0].forward.gap_max, ((191 * SEC) >> 10) as u32);
     assert_eq!(records[0].backward.unwrap().idle_count, 19);
 }
 

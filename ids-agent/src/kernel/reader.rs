@@ -179,6 +179,6 @@ const _: () = {
     assert!(offset_of!(Settings, slot_silence_ns) % WORD == 0);
     assert!(offset_of!(Settings, sample_packets) % WORD == 0);
     assert!(offset_of!(Settings, sample_bytes) == offset_of!(Settings, sample_packets) + 4);
-    assert!(size_of::<Settings>() % WORD == 0);
+    assert!(size_of::<Settings>().is_multiple_of(WORD));
     assert!(size_of::<CounterRow>() == COUNTERS * WORD);
 };

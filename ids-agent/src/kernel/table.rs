@@ -20,7 +20,7 @@ const SEQUENCES_AT: usize = offset_of!(FlowSet, sequences) / WORD;
 const SLOTS_AT: usize = offset_of!(FlowSet, slots) / WORD;
 
 const _: () = {
-    assert!(size_of::<FlowSet>() % WORD == 0 && size_of::<FlowSlot>() % WORD == 0);
+    assert!(size_of::<FlowSet>().is_multiple_of(WORD) && size_of::<FlowSlot>().is_multiple_of(WORD));
     assert!(offset_of!(FlowSet, sequences) % WORD == 0 && offset_of!(FlowSet, slots) % WORD == 0);
 };
 

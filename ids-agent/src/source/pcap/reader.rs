@@ -201,7 +201,7 @@ impl Reader {
             if *big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
         };
         let len = word(4) as usize;
-        if len < 12 || len > RECORD_BYTES_MAX {
+        if !(12..=RECORD_BYTES_MAX).contains(&len) {
             return Ok(self.damaged("a block claims an impossible length"));
         }
         if !self.input.fill(len)? {
