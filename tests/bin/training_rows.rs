@@ -81,10 +81,13 @@ fn main() -> Result<(), AnyError> {
     write(&out, &labels, &rows)
 }
 
+/// Rows of one capture, or why it has none.
+type Rows = Result<Vec<Row>, String>;
+
 /// Rows of every capture, in the order of the labels.
 fn all_rows(captures: &Path, labels: &[Label]) -> Result<Vec<Vec<Row>>, AnyError> {
     let next = AtomicUsize::new(0);
-    let done: Vec<Mutex<Option<Result<Vec<Row>, String>>>> = labels.iter().map(|_| Mutex::new(None)).collect();
+    let done: Vec<Mutex<Option<Rows>>> = labels.iter().map(|_| Mutex::new(None)).collect();
     let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(2));
     thread::scope(|scope| {
         for _ in 0..workers {

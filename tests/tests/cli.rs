@@ -68,7 +68,7 @@ impl Place {
     /// Nothing was written, not even in part.
     #[track_caller]
     fn is_clean(&self) {
-        assert_eq!(names_in(&self.out_dir()), [String::new(); 0]);
+        assert_eq!(names_in(&self.out_dir()), Vec::<String>::new());
     }
 }
 

@@ -1,5 +1,4 @@
 //! Findings become one verdict for each ended flow and few incidents, whatever comes in.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
 
 use std::collections::BTreeMap;
 

@@ -40,8 +40,11 @@ fn v6(low: u64) -> [u8; 16] {
     address
 }
 
+/// A name, and the key of each counter.
+type Family = (&'static str, fn(u32) -> FlowKey);
+
 /// Families of keys, each a function from a counter to a key.
-fn families() -> Vec<(&'static str, fn(u32) -> FlowKey)> {
+fn families() -> Vec<Family> {
     const HOST: u32 = 0xc0a8_0105;
     const PEER: u32 = 0xc633_6407;
     fn key(src: [u8; 16], dst: [u8; 16], src_port: u16, dst_port: u16) -> FlowKey {

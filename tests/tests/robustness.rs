@@ -3,7 +3,7 @@
 
 use std::{
     panic::catch_unwind,
-    path::PathBuf,
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -16,7 +16,7 @@ use ids_tests::{
 /// What one capture came to: packets, or the reason it was refused.
 type Outcome = Result<u64, String>;
 
-fn replay(path: &PathBuf) -> Outcome {
+fn replay(path: &Path) -> Outcome {
     let name = path.display().to_string();
     let replayed = replay_file(path).map_err(|error| error.to_string())?;
     assert_conserved(&replayed, &name);

@@ -134,13 +134,16 @@ fn compare(name: &str, seen: &Seen, dissected: &Dissected<'_>) -> usize {
     fields
 }
 
+/// A link type of capture files, and the shapes that have it.
+type Group<'a> = (u32, &'a dyn Fn(&Shape) -> bool);
+
 #[test]
 fn every_well_formed_shape_is_read_as_tshark_reads_it() {
     if !can_run("the comparison with tshark", &[Need::Tool("tshark")]) {
         return;
     }
     let shapes = shapes::matrix();
-    let groups: [(u32, &dyn Fn(&Shape) -> bool); 6] = [
+    let groups: [Group<'_>; 6] = [
         (1, &|shape| shape.link == Link::Ethernet),
         (101, &|shape| shape.link == Link::RawIp),
         (113, &|shape| shape.link == Link::LinuxSll),
