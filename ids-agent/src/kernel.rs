@@ -241,6 +241,11 @@ impl Kernel {
         self.sets_per_cpu
     }
 
+    /// Parts of the table: CPUs that the machine may have, present or not.
+    pub fn cpus(&self) -> u32 {
+        self.cpus
+    }
+
     pub fn ring_bytes(&self) -> u32 {
         self.ring_bytes
     }

@@ -2,7 +2,7 @@
 //! rounds, and prints medians as JSON. Needs root; sends no packet.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a bench stops at the first thing that fails")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ids_agent::{
     config::{CaptureSettings, FlowSettings, SampleSettings},
@@ -85,6 +85,7 @@ fn main() {
                 .insert(case.name.to_string(), json!({ "median": median, "low": low, "high": high, "bar": case.bar }));
         }
     }
+    let reading = reading(&frame);
     let size = |entry| {
         let size = runs.first().unwrap().size(entry).expect("program information");
         json!({ "verified_instructions": size.verified_instructions, "jited_bytes": size.jited_bytes })
@@ -101,9 +102,41 @@ fn main() {
         "repeat": repeat,
         "ratios": ratios,
         "cases": cases,
+        "reading": reading,
         "programs": programs,
     });
     println!("{report:#}");
+}
+
+/// What the agent pays for reading: a sweep over slots of which all or none changed, and the wait
+/// for a grace period in front of it.
+fn reading(frame: &[u8]) -> serde_json::Value {
+    const SETS: u32 = 8_192;
+    let sample = SampleSettings { packets: 0, bytes: 0 };
+    let capture = |sets_per_cpu| CaptureSettings { sets_per_cpu, ..CaptureSettings::default() };
+    let mut table = TestRun::new(&capture(SETS), &FlowSettings::default(), &sample).expect("loading");
+    let mut grace = TestRun::with_live_clock(&capture(64), &FlowSettings::default(), &sample).expect("loading");
+    table.set_random_mask(u32::from(u16::MAX));
+    let slots = f64::from(table.kernel().sets_per_cpu() * table.kernel().cpus() * 4);
+    let mut batch = Batch::default();
+    let (mut changed, mut unchanged, mut waited) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        table.run(Entry::Random, frame, 200_000).expect("running");
+        let watch = Instant::now();
+        table.sweep(0, SlotState::Open, &mut batch);
+        changed.push(ns(&watch.elapsed()) / batch.slots.len().max(1) as f64);
+        let watch = Instant::now();
+        table.sweep(0, SlotState::Open, &mut batch);
+        unchanged.push(ns(&watch.elapsed()) / slots);
+        let watch = Instant::now();
+        grace.sweep(0, SlotState::Open, &mut batch);
+        waited.push(ns(&watch.elapsed()) / 1_000.0);
+    }
+    json!({
+        "changed_slot_ns": spread(changed).1,
+        "unchanged_slot_ns": spread(unchanged).1,
+        "grace_period_us": spread(waited).1,
+    })
 }
 
 fn ns(sample: &Duration) -> f64 {

@@ -136,7 +136,7 @@ fn attach_ingress(ebpf: &mut Ebpf, target: &Target, mode: Mode) -> Result<Mode, 
         Mode::Tc => attach_tc(ebpf, target, Direction::Ingress),
         Mode::Auto => match attach_xdp(ebpf, target, XdpMode::Driver) {
             Ok(()) => Ok(Mode::Native),
-            // docs/decisions/0002-attach-mode.md: behind a driver without XDP, tc is the cheaper hook.
+            // docs/decisions/attach-mode.md: behind a driver without XDP, tc is the cheaper hook.
             Err(KernelError::NoNativeXdp { .. }) => attach_tc(ebpf, target, Direction::Ingress),
             Err(other) => Err(other),
         },
