@@ -1,7 +1,10 @@
 //! Reads what the programs wrote, and tells them what was read: the sweep. When to sweep is decided by
 //! the source.
 
-use std::{mem::offset_of, sync::atomic::Ordering};
+use std::{
+    mem::{self, offset_of},
+    sync::atomic::Ordering,
+};
 
 use ids_common::{
     abi::{CounterRow, Settings},
@@ -15,7 +18,7 @@ use super::{
     ring::Ring,
     table::{MappedTable, Pass},
 };
-use crate::source::{Batch, SlotState, Totals};
+use crate::source::{Batch, SlotState, SlotUpdate, Totals};
 
 /// How the end of all programs that began before a moment is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,9 @@ pub(super) struct Reader {
     ring_positions: Mapping,
     grace: Grace,
     stats: ReadStats,
+    /// Times and places of slots, and slots in order: kept from sweep to sweep.
+    numbers: Vec<(u64, u32)>,
+    ordered: Vec<SlotUpdate>,
 }
 
 impl Reader {
@@ -65,7 +71,17 @@ impl Reader {
         ring_positions: Mapping,
         grace: Grace,
     ) -> Self {
-        Self { table, counters, settings, ring, ring_positions, grace, stats: ReadStats::default() }
+        Self {
+            table,
+            counters,
+            settings,
+            ring,
+            ring_positions,
+            grace,
+            stats: ReadStats::default(),
+            numbers: Vec::new(),
+            ordered: Vec::new(),
+        }
     }
 
     pub(super) fn stats(&self) -> ReadStats {
@@ -125,11 +141,22 @@ impl Reader {
         self.stats.slots_busy += busy;
         batch.now_ns = now_ns;
         batch.totals = self.totals();
-        // Time order within each key, and one order whatever the hash secret was.
-        batch.slots.sort_by_key(|update| {
-            let slot = &update.slot;
-            (slot.first_seen_ns, slot.key, update.cpu, slot.packets, update.state == SlotState::Closed)
-        });
+        self.order(&mut batch.slots);
+    }
+
+    /// Puts slots into time order, and into one order whatever the hash secret was. Slots are large,
+    /// so numbers are sorted and each slot is moved once.
+    fn order(&mut self, slots: &mut Vec<SlotUpdate>) {
+        self.numbers.clear();
+        self.numbers.extend((0_u32..).zip(slots.iter()).map(|(at, update)| (update.slot.first_seen_ns, at)));
+        let rest = |at: u32| {
+            let update = slots.get(at as usize)?;
+            Some((&update.slot.key, update.cpu, update.slot.packets, update.state == SlotState::Closed))
+        };
+        self.numbers.sort_unstable_by(|(a_ns, a), (b_ns, b)| a_ns.cmp(b_ns).then_with(|| rest(*a).cmp(&rest(*b))));
+        self.ordered.clear();
+        self.ordered.extend(self.numbers.iter().filter_map(|(_, at)| slots.get(*at as usize).copied()));
+        mem::swap(slots, &mut self.ordered);
     }
 
     fn await_grace(&mut self) -> bool {
