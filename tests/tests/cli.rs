@@ -272,15 +272,18 @@ fn an_interrupted_or_killed_replay_leaves_nothing_behind() {
             .spawn()
             .unwrap();
         let whole = scan();
-        // Standard input stays open, so that the replay cannot come to its end by itself.
-        child.stdin.as_mut().unwrap().write_all(whole.get(..whole.len() / 2).unwrap()).unwrap();
+        // Standard input stays open beyond the end, so that the replay cannot come to its own.
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(whole.get(..whole.len() / 2).unwrap()).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(300));
         let pid = Pid::from_child(&child);
         kill_process(pid, signal).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
         // The second one does not wait for the end of standard input. The process may be gone already.
         let _ = kill_process(pid, signal);
         assert!(!child.wait().unwrap().success());
         place.is_clean();
+        drop(input);
     }
 }
 
