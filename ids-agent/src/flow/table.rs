@@ -12,10 +12,7 @@
 //!   such a handshake begins a new flow. The other direction's chain stays with the old flow to
 //!   its own end.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    hash::BuildHasher,
-};
+use std::{collections::VecDeque, hash::BuildHasher};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
@@ -24,6 +21,7 @@ use ids_common::{
     hash::{HashSecret, hash},
     wire,
 };
+use smallvec::SmallVec;
 
 use crate::{
     config::FlowSettings,
@@ -46,6 +44,8 @@ const CHECKPOINT_FACTOR: u64 = 4;
 const ORPHANS_PER_FLOW: usize = 4;
 
 const NONE: u32 = u32::MAX;
+/// Flows for which the index has room from the start: growing it touches every flow.
+const INDEX_READY: usize = 1 << 15;
 /// The bucket of a flow whose last record is being written.
 const LEAVING: u64 = u64::MAX;
 
@@ -73,8 +73,9 @@ pub struct FlowTable {
     buckets: Vec<(u64, Vec<u32>)>,
     evicted: Vec<FlowRecord>,
     /// Slots of evicted flows that may still grow, in their state at the eviction.
-    orphans: BTreeMap<(FlowKey, u32), Box<FlowSlot>>,
-    orphans_until: VecDeque<(u64, FlowKey, u32)>,
+    orphans: HashTable<Orphan>,
+    /// When to forget which of them: by key, CPU and beginning.
+    orphans_until: VecDeque<(u64, FlowKey, u32, u64)>,
     stats: FlowStats,
 }
 
@@ -105,6 +106,11 @@ struct Flow {
 struct Arrival {
     first_seen_ns: u64,
     position: u32,
+}
+
+struct Orphan {
+    cpu: u32,
+    slot: Box<FlowSlot>,
 }
 
 struct Due {
@@ -144,7 +150,7 @@ impl FlowTable {
             flows_max: settings.flows_max.clamp(1, NONE as usize),
             secret,
             now_ns: 0,
-            index: HashTable::new(),
+            index: HashTable::with_capacity(settings.flows_max.min(INDEX_READY)),
             flows: Vec::new(),
             free: Vec::new(),
             expiry: Expiry::new(settings.tick_ns()),
@@ -154,7 +160,7 @@ impl FlowTable {
             due: Vec::new(),
             buckets: Vec::new(),
             evicted: Vec::new(),
-            orphans: BTreeMap::new(),
+            orphans: HashTable::new(),
             orphans_until: VecDeque::new(),
             stats: FlowStats::default(),
         }
@@ -165,8 +171,14 @@ impl FlowTable {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         // Known slots grow first, so that every flow's end is known up to the tick's end when the
         // new slots, in the order of their beginnings, look for their flows.
+        //
+        // A slot silent for so long before the last batch was over was told then: this is its
+        // leaving the source's table, and no news.
+        let stale_before_ns = self.now_ns.saturating_sub(self.silence_ns);
         for (position, update) in (0u32..).zip(&batch.slots) {
-            if !self.grow(update) {
+            if update.slot.last_seen_ns < stale_before_ns {
+                self.stats.slots_stale += 1;
+            } else if !self.grow(update) {
                 arrivals.push(Arrival { first_seen_ns: update.slot.first_seen_ns, position });
             }
         }
@@ -219,7 +231,12 @@ impl FlowTable {
     /// Takes a snapshot of a slot that a flow holds; false where none does.
     fn grow(&mut self, update: &SlotUpdate) -> bool {
         let (key, direction) = pair(&update.slot.key);
-        let mut at = self.find(&key);
+        let head = self.find(&key);
+        self.grow_among(head, direction, update)
+    }
+
+    fn grow_among(&mut self, head: u32, direction: usize, update: &SlotUpdate) -> bool {
+        let mut at = head;
         while at != NONE {
             let flow = &mut self.flows[at as usize];
             match flow.sides[direction].grow(update) {
@@ -237,42 +254,33 @@ impl FlowTable {
 
     /// Finds the flow of a slot that is new to the table.
     fn arrive(&mut self, update: &SlotUpdate) {
-        // The batch may hold several snapshots of a new slot.
-        if self.grow(update) {
-            self.stats.slots_stale += 1;
-            return;
-        }
         let slot = &update.slot;
-        // Whoever ended by silence did so before the last batch was over: these are its last words.
-        if slot.last_seen_ns < self.now_ns.saturating_sub(self.silence_ns) {
-            self.stats.slots_stale += 1;
-            return;
-        }
-        let piece = match self.orphans.get(&(slot.key, update.cpu)) {
-            Some(before) if before.first_seen_ns == slot.first_seen_ns => {
-                if slot.packets <= before.packets {
-                    self.stats.slots_stale += 1;
-                    if update.state == SlotState::Closed {
-                        self.orphans.remove(&(slot.key, update.cpu));
-                    }
-                    return;
-                }
-                self.stats.slots_resumed += 1;
-                let piece = Piece::resumed(update, before);
-                self.orphans.remove(&(slot.key, update.cpu));
-                piece
-            }
-            _ => Piece::new(update),
-        };
         let (key, direction) = pair(&slot.key);
         let head = self.find(&key);
+        // The batch may hold several snapshots of a new slot.
+        if self.grow_among(head, direction, update) {
+            self.stats.slots_stale += 1;
+            return;
+        }
+        let mut piece = Piece::new(update);
+        if let Some(before) = self.take_orphan(&slot.key, update.cpu, slot.first_seen_ns) {
+            if slot.packets <= before.packets {
+                self.stats.slots_stale += 1;
+                if update.state == SlotState::Open {
+                    self.put_orphan(update.cpu, before);
+                }
+                return;
+            }
+            self.stats.slots_resumed += 1;
+            piece = Piece::resumed(update, &before);
+        }
         let at = match self.place(head, direction, &piece.slot) {
             Some(at) => at,
-            None => self.begin(&key, &piece.slot),
+            None => self.begin(&key, head, &piece.slot),
         };
-        let overlaps = self.flows[at as usize].sides[direction].last_seen_ns() > Some(piece.slot.first_seen_ns);
-        self.stats.slots_overlapping += u64::from(overlaps);
         let flow = &mut self.flows[at as usize];
+        let overlaps = flow.sides[direction].last_seen_ns() > Some(piece.slot.first_seen_ns);
+        self.stats.slots_overlapping += u64::from(overlaps);
         flow.start_ns = flow.start_ns.min(piece.slot.first_seen_ns);
         flow.sides[direction].append(piece);
         flow.note(update);
@@ -314,15 +322,13 @@ impl FlowTable {
         None
     }
 
-    /// Begins a flow with its first slot, which the caller appends.
-    fn begin(&mut self, key: &FlowKey, slot: &FlowSlot) -> u32 {
-        if self.flows.len() - self.free.len() >= self.flows_max {
-            self.evict();
-        }
+    /// Begins a flow with its first slot, which the caller appends. `head` is the newest flow of
+    /// the same keys.
+    fn begin(&mut self, key: &FlowKey, head: u32, slot: &FlowSlot) -> u32 {
         self.stats.started += 1;
         let start_ns = slot.first_seen_ns;
         // A clock that stands still must not give two flows of one key one name.
-        let salt = match self.find(key) {
+        let salt = match head {
             NONE => 0,
             head if self.flows[head as usize].start_ns == start_ns => self.flows[head as usize].id,
             _ => 0,
@@ -341,6 +347,9 @@ impl FlowTable {
             judged_ns: 0,
             sides: Default::default(),
         };
+        if self.flows.len() - self.free.len() >= self.flows_max {
+            self.evict();
+        }
         let at = match self.free.pop() {
             Some(at) => {
                 self.flows[at as usize] = flow;
@@ -360,29 +369,55 @@ impl FlowTable {
     fn evict(&mut self) {
         let Some(at) = self.oldest.next() else { return };
         let record = self.flows[at as usize].record(FlowState::Ended(FlowEnd::Evicted));
-        let until_ns = self.now_ns.saturating_add(self.silence_ns.saturating_mul(2));
+        let mut orphans: SmallVec<[(u32, FlowSlot); 2]> = SmallVec::new();
         for piece in self.flows[at as usize].sides.iter().flat_map(Side::open) {
             let known = piece.whole();
-            while self.orphans.len() >= self.flows_max.saturating_mul(ORPHANS_PER_FLOW)
-                && let Some((_, key, cpu)) = self.orphans_until.pop_front()
-            {
-                self.stats.slots_forgotten += u64::from(self.orphans.remove(&(key, cpu)).is_some());
-            }
-            self.orphans.insert((known.key, piece.cpu), Box::new(known));
-            self.orphans_until.push_back((until_ns, known.key, piece.cpu));
+            orphans.push((piece.cpu, known));
+        }
+        for (cpu, known) in orphans {
+            let until_ns = known.last_seen_ns.max(self.now_ns).saturating_add(self.silence_ns);
+            self.take_orphan(&known.key, cpu, known.first_seen_ns);
+            self.put_orphan(cpu, Box::new(known));
+            self.orphans_until.push_back((until_ns, known.key, cpu, known.first_seen_ns));
         }
         self.leave(at, FlowEnd::Evicted, record.as_ref());
         self.evicted.extend(record);
     }
 
+    /// Takes out what an evicted flow already holds of a slot.
+    fn take_orphan(&mut self, key: &FlowKey, cpu: u32, first_seen_ns: u64) -> Option<Box<FlowSlot>> {
+        if self.orphans.is_empty() {
+            return None;
+        }
+        let is_it = |orphan: &Orphan| {
+            orphan.cpu == cpu && orphan.slot.first_seen_ns == first_seen_ns && orphan.slot.key.words() == key.words()
+        };
+        let entry = self.orphans.find_entry(hash(key, &self.secret), is_it).ok()?;
+        Some(entry.remove().0.slot)
+    }
+
+    fn put_orphan(&mut self, cpu: u32, slot: Box<FlowSlot>) {
+        while self.orphans.len() >= self.flows_max.saturating_mul(ORPHANS_PER_FLOW)
+            && let Some((_, key, cpu, first_seen_ns)) = self.orphans_until.pop_front()
+        {
+            self.stats.slots_forgotten += u64::from(self.take_orphan(&key, cpu, first_seen_ns).is_some());
+        }
+        let secret = self.secret;
+        let hashed = hash(&slot.key, &secret);
+        self.orphans.insert_unique(hashed, Orphan { cpu, slot }, |orphan| hash(&orphan.slot.key, &secret));
+    }
+
     /// Forgets slots that were silent for so long after their flow's eviction that they cannot go on.
     fn forget_orphans(&mut self) {
-        while let Some((until_ns, key, cpu)) = self.orphans_until.front().copied()
+        while let Some((until_ns, key, cpu, first_seen_ns)) = self.orphans_until.front().copied()
             && until_ns < self.now_ns
         {
             self.orphans_until.pop_front();
-            if self.orphans.get(&(key, cpu)).is_some_and(|slot| slot.last_seen_ns + self.silence_ns < self.now_ns) {
-                self.orphans.remove(&(key, cpu));
+            // It may have gone on and been evicted again, and then stands further back in the queue.
+            if let Some(slot) = self.take_orphan(&key, cpu, first_seen_ns)
+                && slot.last_seen_ns.saturating_add(self.silence_ns) >= self.now_ns
+            {
+                self.put_orphan(cpu, slot);
             }
         }
     }

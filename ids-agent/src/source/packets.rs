@@ -61,6 +61,7 @@ pub struct PacketTable {
     victims_tried: usize,
     /// Slots by the tick they changed in, oldest first; an entry is void if its slot changed since.
     ageing: VecDeque<Ageing>,
+    last_tick_ns: u64,
     totals: Totals,
 }
 
@@ -83,6 +84,7 @@ impl PacketTable {
             changed: Vec::new(),
             victims_tried: 0,
             ageing: VecDeque::new(),
+            last_tick_ns: 0,
             totals: Totals::default(),
         }
     }
@@ -108,13 +110,14 @@ impl PacketTable {
     /// Ends a tick at `now_ns`: every slot that changed in it goes to `batch`, and slots that were
     /// silent for too long to go on leave the table.
     pub fn tick(&mut self, now_ns: u64, batch: &mut Batch) {
-        self.expire(now_ns, batch);
+        self.expire(batch);
         for &at in &self.changed {
             batch.slots.push(SlotUpdate { cpu: CPU, state: SlotState::Open, slot: self.slots[at as usize] });
             self.ageing.push_back(Ageing { slot: at, tick: self.tick, tick_end_ns: now_ns });
         }
         self.changed.clear();
         self.victims_tried = 0;
+        self.last_tick_ns = now_ns;
         self.tick = self.tick.wrapping_add(1).max(1);
         batch.now_ns = now_ns;
         batch.totals = self.totals;
@@ -260,9 +263,10 @@ impl PacketTable {
         at
     }
 
-    fn expire(&mut self, now_ns: u64, batch: &mut Batch) {
+    fn expire(&mut self, batch: &mut Batch) {
+        // One tick more than needed, so that readers know by its age alone that a slot brings no news.
         while let Some(entry) = self.ageing.front().copied()
-            && now_ns.saturating_sub(entry.tick_end_ns) >= self.settings.slot_silence_ns
+            && self.last_tick_ns.saturating_sub(entry.tick_end_ns) >= self.settings.slot_silence_ns
         {
             self.ageing.pop_front();
             if self.changed_in[entry.slot as usize] == entry.tick {
