@@ -42,6 +42,8 @@ const CHECKPOINT_FACTOR: u64 = 4;
 /// Slots of evicted flows remembered, for each place in the table: more than a source of the default
 /// size holds, so that only a kernel that overwrites slots without a word can reach it.
 const ORPHANS_PER_FLOW: usize = 4;
+/// And at least so many, however small the table.
+const ORPHANS_MIN: usize = 256;
 
 const NONE: u32 = u32::MAX;
 /// Flows for which the index has room from the start: growing it touches every flow.
@@ -397,7 +399,7 @@ impl FlowTable {
     }
 
     fn put_orphan(&mut self, cpu: u32, slot: Box<FlowSlot>) {
-        while self.orphans.len() >= self.flows_max.saturating_mul(ORPHANS_PER_FLOW)
+        while self.orphans.len() >= self.flows_max.saturating_mul(ORPHANS_PER_FLOW).max(ORPHANS_MIN)
             && let Some((_, key, cpu, first_seen_ns)) = self.orphans_until.pop_front()
         {
             self.stats.slots_forgotten += u64::from(self.take_orphan(&key, cpu, first_seen_ns).is_some());
