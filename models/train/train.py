@@ -18,7 +18,8 @@ import paper
 from table import CLASSES, load, weights
 
 CHOICES = [
-    {"hidden": [48, 24], "members": 2, "alpha": 0.1, "blur": 0.5, "dropped": 0.3, "copies": 1, "epochs": 5},
+    {"hidden": [48, 24], "members": 2, "alpha": alpha, "blur": 0.5, "dropped": 0.1, "copies": 1, "epochs": 5}
+    for alpha in (1.0,)
 ]
 AUTOENCODER = {"hidden": [32, 12, 32], "alpha": 1e-4, "epochs": 25, "rows": 40_000}
 

@@ -8,7 +8,7 @@ use super::{
 use crate::features::FEATURES;
 
 /// Findings explained in one tick.
-const EXPLAINED_PER_TICK_MAX: usize = 8;
+const EXPLAINED_PER_TICK_MAX: usize = 2;
 /// The error, in thresholds, from which an unusual flow is of low severity instead of a mere note.
 const LOW_FROM: f32 = 4.0;
 

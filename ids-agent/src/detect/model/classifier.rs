@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Findings explained in one tick; a flood of look-alikes needs no more, and each costs a batch.
-const EXPLAINED_PER_TICK_MAX: usize = 16;
+const EXPLAINED_PER_TICK_MAX: usize = 4;
 
 /// Judges single flows by their features.
 pub struct Classifier {
