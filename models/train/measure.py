@@ -127,10 +127,21 @@ def threshold(flows: Flows, y, benign, budget):
     """The lowest threshold above which the class calls at most `budget` benign flows."""
     scores = np.sort(flows.score[benign, y])[::-1]
     over = scores[budget] if budget < len(scores) else 0.0
-    lowest = max(float(over), 0.5)
+    lowest = max(float(over), 0.5, precise(flows, y))
     # Rounded up, so that the file and the measure agree.
     told = (np.floor(lowest * 1e5) + 1) / 1e5
     return np.float32(told if told < 1 else NEVER)
+
+
+def precise(flows: Flows, y) -> float:
+    """The score below which the class would be wrong more often than allowed, other attacks included."""
+    order = np.argsort(-flows.score[:, y], kind="stable")
+    share = np.cumsum(flows.y[order] == y) / np.arange(1, len(order) + 1)
+    right = np.flatnonzero((share >= PRECISION_MIN) & (flows.score[order, y] > 0))
+    if len(right) == 0:
+        return 1.0
+    behind = right[-1] + 1
+    return float(flows.score[order[behind], y]) if behind < len(order) else 0.0
 
 
 def summary(flows: Flows, thresholds, sources):
