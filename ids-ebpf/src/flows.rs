@@ -75,28 +75,12 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counte
     samples::sample(packet, &meta, &counted, &settings, counters);
 }
 
-/// The way that holds a key. Which of the four it is cannot be predicted, so it is computed; two
-/// keys of one set with one tag are rare enough to be searched for.
+/// The way that holds a key. Branches, although they cannot be predicted: computed without one, the
+/// way would wait for the tags, and with them the loads of the slot behind it.
 #[inline(always)]
 fn find(set: &Set, tag: u32, key: &FlowKey, counters: Counters) -> Option<usize> {
-    let way = (1..WAYS).fold(0, |found, way| found | (way & equal_mask(set.tag(way), tag)));
-    // Where the way leads depends on the tag, and so on all that the key was made of.
-    let way = counters.forget(way as u64) as usize;
-    if set.tag(way) != tag {
-        return None;
-    }
-    if set.slot(way).key.same(key) {
-        return Some(way);
-    }
     let way = (0..WAYS).find(|way| set.tag(*way) == tag && set.slot(*way).key.same(key))?;
     Some(counters.forget(way as u64) as usize)
-}
-
-/// All ones where two tags are equal, else zero; without a branch, which BPF needs for a comparison.
-#[inline(always)]
-fn equal_mask(a: u32, b: u32) -> usize {
-    let difference = maps::opaque(u64::from(a ^ b));
-    (difference.wrapping_sub(1) as i64 >> 63) as usize
 }
 
 /// The way that a new slot takes: an empty one, else the slot silent for longest among those that
