@@ -10,6 +10,8 @@ use smallvec::SmallVec;
 
 const CELLS: usize = 256;
 const EXACT_MAX: usize = 32;
+/// So many ticks and more from the one to the other, modulo 2^16, mean that the other came first.
+const AGE_END: u16 = 0xc000;
 
 /// Times are ticks modulo 2^16 of an axis of the caller's, a window is at most a quarter of that.
 /// A cell not lit for 65,536 ticks may count once more; at five seconds a tick that is 3.8 days.
@@ -90,7 +92,7 @@ impl Distinct {
 
 impl Cells {
     fn light(&mut self, hash: u32, now: u16, windows: [u16; 2]) {
-        if is_later(now, self.counted_at) {
+        if now != self.counted_at && is_later(now, self.counted_at) {
             self.counts = self.count(now, windows);
             self.counted_at = now;
         }
@@ -108,7 +110,17 @@ impl Cells {
     }
 
     fn count(&self, now: u16, windows: [u16; 2]) -> [u16; 2] {
-        windows.map(|window| self.lit.iter().filter(|last| **last != 0 && age(now, **last) <= window).count() as u16)
+        // `age(now, last) <= window` in one comparison, which compiles to a few vector instructions for all cells.
+        const LATER: u16 = AGE_END.wrapping_neg();
+        let [short, long] = windows.map(|window| window.saturating_add(LATER));
+        let (mut in_short, mut in_long) = (0, 0);
+        for last in &self.lit {
+            let shifted = now.wrapping_sub(*last).wrapping_add(LATER);
+            let is_lit = u16::from(*last != 0);
+            in_short += is_lit & u16::from(shifted <= short);
+            in_long += is_lit & u16::from(shifted <= long);
+        }
+        [in_short, in_long]
     }
 }
 
@@ -120,7 +132,7 @@ fn stamp(tick: u32) -> u16 {
 /// Ticks from `last` to `now`; zero where `last` is the later one.
 fn age(now: u16, last: u16) -> u16 {
     let ticks = now.wrapping_sub(last);
-    if ticks >= 0xc000 { 0 } else { ticks }
+    if ticks >= AGE_END { 0 } else { ticks }
 }
 
 fn is_later(now: u16, last: u16) -> bool {
