@@ -10,6 +10,14 @@ use hashbrown::HashTable;
 
 const NONE: u32 = u32::MAX;
 
+/// Where an entry stands in a map, for as long as it stays. Another key's entry may stand there later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u32);
+
+impl Place {
+    pub const NOWHERE: Self = Self(NONE);
+}
+
 /// Which list an entry is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
@@ -81,22 +89,45 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
 
     /// Looks without touching.
     pub fn peek(&self, key: &K) -> Option<&V> {
-        let at = self.find(key)?;
-        self.entry(at).map(|entry| &entry.value)
+        self.at(self.place(key)?)
     }
 
     /// Changes without touching.
     pub fn peek_mut(&mut self, key: &K) -> Option<&mut V> {
-        let at = self.find(key)?;
+        self.at_mut(self.place(key)?)
+    }
+
+    pub fn place(&self, key: &K) -> Option<Place> {
+        let hash = self.hasher.hash_one(key);
+        self.table.find(hash, |&at| self.entry(at).is_some_and(|entry| entry.key == *key)).map(|&at| Place(at))
+    }
+
+    /// The place of `key`, which is looked for at `hint` first: far cheaper than elsewhere.
+    pub fn place_near(&self, hint: Place, key: &K) -> Option<Place> {
+        let Place(at) = hint;
+        if self.entry(at).is_some_and(|entry| entry.key == *key) { Some(hint) } else { self.place(key) }
+    }
+
+    pub fn at(&self, Place(at): Place) -> Option<&V> {
+        self.entry(at).map(|entry| &entry.value)
+    }
+
+    pub fn at_mut(&mut self, Place(at): Place) -> Option<&mut V> {
         self.entries.get_mut(at as usize)?.as_mut().map(|entry| &mut entry.value)
     }
 
     /// The entry of `key`, touched, or made by `make` at the cost of the idlest one.
     pub fn touch_or_insert(&mut self, key: &K, make: impl FnOnce() -> V) -> &mut V {
-        let at = match self.find(key) {
-            Some(at) => {
-                self.touch(at);
-                at
+        let (_, value) = self.touch_or_insert_near(Place::NOWHERE, key, make);
+        value
+    }
+
+    /// The same, with its place, which is looked for at `hint` first.
+    pub fn touch_or_insert_near(&mut self, hint: Place, key: &K, make: impl FnOnce() -> V) -> (Place, &mut V) {
+        let Place(at) = match self.place_near(hint, key) {
+            Some(place) => {
+                self.touch(place);
+                place
             }
             None => {
                 self.make_room();
@@ -104,8 +135,8 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
             }
         };
         match self.entries.get_mut(at as usize) {
-            Some(Some(entry)) => &mut entry.value,
-            // `find` and `insert_new` return places of entries alone.
+            Some(Some(entry)) => (Place(at), &mut entry.value),
+            // `place_near` and `insert_new` return places of entries alone.
             _ => unreachable!("a place in the index without an entry"),
         }
     }
@@ -120,7 +151,10 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
     }
 
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let at = self.find(key)?;
+        self.remove_at(self.place(key)?)
+    }
+
+    pub fn remove_at(&mut self, Place(at): Place) -> Option<V> {
         self.take(at).map(|(_, value)| value)
     }
 
@@ -142,12 +176,7 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
         self.entries.get(at as usize)?.as_ref()
     }
 
-    fn find(&self, key: &K) -> Option<u32> {
-        let hash = self.hasher.hash_one(key);
-        self.table.find(hash, |&at| self.entry(at).is_some_and(|entry| entry.key == *key)).copied()
-    }
-
-    fn insert_new(&mut self, key: K, value: V) -> u32 {
+    fn insert_new(&mut self, key: K, value: V) -> Place {
         let hash = self.hasher.hash_one(&key);
         let entry = Entry { key, value, standing: Standing::Probation, newer: NONE, older: NONE };
         let at = match self.free.pop() {
@@ -168,7 +197,7 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
             _ => 0,
         });
         self.link(at, Standing::Probation);
-        at
+        Place(at)
     }
 
     fn take(&mut self, at: u32) -> Option<(K, V)> {
@@ -182,7 +211,10 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
         Some((entry.key, entry.value))
     }
 
-    fn touch(&mut self, at: u32) {
+    fn touch(&mut self, Place(at): Place) {
+        if self.proven.newest == at {
+            return;
+        }
         self.unlink(at);
         self.link(at, Standing::Proven);
         // A quarter stays open for newcomers, or none could ever prove itself.

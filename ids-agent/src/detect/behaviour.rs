@@ -12,7 +12,7 @@ use ids_common::{flow::FlowKey, wire};
 
 use super::{Class, Detector, DetectorStats, Evidence, Finding, Judged, Severity, Subject, Witness};
 use crate::{
-    bounded::BoundedMap,
+    bounded::{BoundedMap, Place},
     config::BehaviourSettings,
     flow::{FlowRecord, FlowState},
     payload::PayloadFacts,
@@ -154,7 +154,8 @@ impl Behaviour {
     fn see(&mut self, judged: &Judged<'_>, findings: &mut Vec<Finding>) {
         let record = judged.record;
         let ended = matches!(record.state, FlowState::Ended(_));
-        let before = self.marks.peek(&record.id).copied();
+        let place = self.marks.place(&record.id);
+        let before = place.and_then(|place| self.marks.at(place)).copied();
         let forward = &record.forward;
         let mut mark = before.unwrap_or(Mark {
             outcome: None,
@@ -191,23 +192,25 @@ impl Behaviour {
         self.app_dos.see(&mut sight, findings);
         self.brute_force.see(&mut sight, findings);
         if ended && !mark.waits {
-            self.marks.remove(&record.id);
+            place.map(|place| self.marks.remove_at(place));
         } else {
-            *self.marks.touch_or_insert(&record.id, || sight.mark) = sight.mark;
+            let hint = place.unwrap_or(Place::NOWHERE);
+            let (_, noted) = self.marks.touch_or_insert_near(hint, &record.id, || sight.mark);
+            *noted = sight.mark;
         }
     }
 
     /// Says what came of the flow's beginning, if that is settled now and was not, or is better than it was.
     fn resolve(&mut self, sight: &Sight<'_>, outcome: Outcome) -> Option<Attempt> {
-        let attempt = attempt_of(sight.record, outcome);
+        let attempt = || attempt_of(sight.record, outcome);
         match sight.mark.outcome {
-            Some(before) if outcome > before => Some(Attempt { before: Some(before), ..attempt }),
+            Some(before) if outcome > before => Some(Attempt { before: Some(before), ..attempt() }),
             Some(_) => None,
             // A refusal is final; so is a conversation; the rest may still come to something.
-            None if sight.ended || matches!(outcome, Outcome::Refused | Outcome::Engaged) => Some(attempt),
+            None if sight.ended || matches!(outcome, Outcome::Refused | Outcome::Engaged) => Some(attempt()),
             None => {
                 if sight.before.is_none() {
-                    self.waiting.push_back(attempt);
+                    self.waiting.push_back(attempt());
                 }
                 None
             }
@@ -221,12 +224,13 @@ impl Behaviour {
                 return;
             }
             let Some(attempt) = self.waiting.pop_front() else { return };
-            let settled = match self.marks.peek_mut(&attempt.id) {
+            let place = self.marks.place(&attempt.id).unwrap_or(Place::NOWHERE);
+            let settled = match self.marks.at_mut(place) {
                 Some(mark) => {
                     let settled = mark.outcome.replace(mark.outcome.unwrap_or(attempt.outcome)).is_some();
                     mark.waits = false;
                     if mark.ended {
-                        self.marks.remove(&attempt.id);
+                        self.marks.remove_at(place);
                     }
                     settled
                 }
@@ -396,8 +400,8 @@ fn address(bytes: [u8; 16]) -> IpAddr {
 
 /// Whether an address stands for many hosts: multicast, or IPv4's limited broadcast.
 fn is_group(bytes: [u8; 16]) -> bool {
-    match address(bytes) {
-        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.octets()[3] == 255,
-        IpAddr::V6(v6) => v6.is_multicast(),
+    match bytes {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, first, .., last] => first & 0xf0 == 0xe0 || last == 255,
+        [first, ..] => first == 0xff,
     }
 }

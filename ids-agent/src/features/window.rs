@@ -12,7 +12,7 @@ use foldhash::quality::FixedState;
 use ids_common::{flow::FlowKey, wire};
 
 use crate::{
-    bounded::BoundedMap,
+    bounded::{BoundedMap, Place},
     config::WindowSettings,
     flow::{FlowRecord, FlowState},
     payload::{Login, PayloadFacts},
@@ -21,7 +21,7 @@ use crate::{
 pub mod distinct;
 mod history;
 
-use history::{Bucket, History, ServiceBucket, ServiceHistory};
+use history::{Bucket, History, ServiceBucket, ServiceHistory, Window};
 
 macro_rules! window_facts {
     ($($name:ident, $unit:literal, $low:literal, $high:literal, $doc:literal;)*) => {
@@ -104,6 +104,8 @@ const SHORT: u32 = 2;
 const LONG: u32 = 12;
 /// Flows of one host per host of the bound: a mark per live flow keeps what was counted already.
 const MARKS_PER_HOST: usize = 8;
+/// Flows whose places in the tables are remembered from counting them to asking about them.
+const RECENT: usize = 2_048;
 
 /// The windows of all hosts. Bounded; the idlest host goes first, counted.
 #[derive(Debug)]
@@ -113,15 +115,32 @@ pub struct HostWindows {
     pairs: BoundedMap<Pair, History>,
     services: BoundedMap<Service, ServiceHistory>,
     marks: BoundedMap<u64, Mark>,
+    /// Flows counted last with their places, by the low bits of the flow's id.
+    recent: Vec<(u64, Places)>,
     hasher: FixedState,
+}
+
+/// Where a flow's hosts, pair and service were last found. Hints: they may have gone since.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    source: Place,
+    target: Place,
+    pair: Place,
+    service: Place,
+}
+
+impl Places {
+    const NOWHERE: Self =
+        Self { source: Place::NOWHERE, target: Place::NOWHERE, pair: Place::NOWHERE, service: Place::NOWHERE };
 }
 
 type Pair = ([u8; 16], [u8; 16]);
 type Service = ([u8; 16], [u8; 16], u16, u8);
 
 /// What was counted of a live flow already, and in which bucket its beginning stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Mark {
+    places: Places,
     tick: u32,
     traits: Traits,
     login: bool,
@@ -164,6 +183,7 @@ impl HostWindows {
             pairs: BoundedMap::new(settings.services_max, seed),
             services: BoundedMap::new(settings.services_max, seed),
             marks: BoundedMap::new(settings.hosts_max.saturating_mul(MARKS_PER_HOST), seed),
+            recent: vec![(u64::MAX, Places::NOWHERE); RECENT],
             hasher: FixedState::with_seed(seed.rotate_left(32) ^ 0x6a09_e667_f3bc_c908),
         }
     }
@@ -173,30 +193,37 @@ impl HostWindows {
         let ended = matches!(record.state, FlowState::Ended(_));
         let traits = Traits::of(record);
         let login = payload.app.has_login() || payload.login != Login::None || is_login_port(&record.key);
-        let now = Mark {
-            tick: tick_of(record.start_ns),
+        let place = self.marks.place(&record.id);
+        let before = place.and_then(|place| self.marks.at(place)).copied();
+        let mut now = Mark {
+            places: before.map_or(Places::NOWHERE, |before| before.places),
+            tick: before.map_or_else(|| tick_of(record.start_ns), |before| before.tick),
             traits,
             login,
             failed_login: payload.login == Login::Failed,
             packets: record.forward.packets,
             bytes: record.forward.bytes,
         };
-        let before = self.marks.peek(&record.id).copied();
-        match before {
+        now.places = match &before {
             None => self.begin(record, &now),
-            Some(before) => self.amend(record, &before, &Mark { tick: before.tick, ..now }),
-        }
+            Some(before) => self.amend(record, before, &now),
+        };
         if ended {
             self.end(record, &now);
-            self.marks.remove(&record.id);
+            place.map(|place| self.marks.remove_at(place));
         } else {
-            *self.marks.touch_or_insert(&record.id, || now) = Mark { tick: before.map_or(now.tick, |b| b.tick), ..now };
+            let (_, mark) = self.marks.touch_or_insert_near(place.unwrap_or(Place::NOWHERE), &record.id, || now);
+            *mark = now;
+        }
+        if let Some(recent) = self.recent.get_mut(record.id as usize % RECENT) {
+            *recent = (record.id, now.places);
         }
     }
 
     /// First sight of a flow.
-    fn begin(&mut self, record: &FlowRecord, now: &Mark) {
+    fn begin(&mut self, record: &FlowRecord, now: &Mark) -> Places {
         let key = &record.key;
+        let end_tick = tick_of(record.end_ns);
         let port_hash = has_ports(key).then(|| self.hasher.hash_one((key.proto, key.dst_port)));
         let (src_hash, dst_hash) = (self.hasher.hash_one(key.src), self.hasher.hash_one(key.dst));
 
@@ -204,6 +231,9 @@ impl HostWindows {
             history.change(now.tick, |bucket| {
                 bucket.flows += 1;
                 bucket.add_traits(Traits::default(), now.traits);
+                if end_tick == now.tick {
+                    bucket.add_volume(now.packets, now.bytes);
+                }
             });
             if let Some(hash) = peer {
                 history.peers.insert(hash, now.tick);
@@ -211,24 +241,32 @@ impl HostWindows {
             if let Some(hash) = port_hash {
                 history.ports.insert(hash, now.tick);
             }
-            history.change(tick_of(record.end_ns), |bucket| bucket.add_volume(now.packets, now.bytes));
+            if end_tick != now.tick {
+                history.change(end_tick, |bucket| bucket.add_volume(now.packets, now.bytes));
+            }
         };
-        count(self.sources.touch_or_insert(&key.src, History::default), Some(dst_hash));
-        count(self.targets.touch_or_insert(&key.dst, History::default), Some(src_hash));
-        count(self.pairs.touch_or_insert(&(key.src, key.dst), History::default), None);
+        let hint = Place::NOWHERE;
+        let (source, history) = self.sources.touch_or_insert_near(hint, &key.src, History::default);
+        count(history, Some(dst_hash));
+        let (target, history) = self.targets.touch_or_insert_near(hint, &key.dst, History::default);
+        count(history, Some(src_hash));
+        let (pair, history) = self.pairs.touch_or_insert_near(hint, &(key.src, key.dst), History::default);
+        count(history, None);
 
-        let service = self.services.touch_or_insert(&service_of(key), ServiceHistory::default);
-        service.open += u32::from(!now.traits.unanswered);
-        service.change(now.tick, |bucket| {
+        let (service, history) = self.services.touch_or_insert_near(hint, &service_of(key), ServiceHistory::default);
+        history.open += u32::from(!now.traits.unanswered);
+        history.change(now.tick, |bucket| {
             bucket.flows += 1;
             bucket.logins += u32::from(now.login);
             bucket.failed_logins += u32::from(now.failed_login);
         });
+        Places { source, target, pair, service }
     }
 
     /// A flow seen before: its beginning is judged anew, its growth counts where it ends by now.
-    fn amend(&mut self, record: &FlowRecord, before: &Mark, now: &Mark) {
+    fn amend(&mut self, record: &FlowRecord, before: &Mark, now: &Mark) -> Places {
         let key = &record.key;
+        let places = self.places(now.places, key);
         let packets = now.packets.saturating_sub(before.packets);
         let bytes = now.bytes.saturating_sub(before.bytes);
         let count = |history: Option<&mut History>| {
@@ -240,11 +278,11 @@ impl HostWindows {
                 history.change(tick_of(record.end_ns), |bucket| bucket.add_volume(packets, bytes));
             }
         };
-        count(self.sources.peek_mut(&key.src));
-        count(self.targets.peek_mut(&key.dst));
-        count(self.pairs.peek_mut(&(key.src, key.dst)));
+        count(self.sources.at_mut(places.source));
+        count(self.targets.at_mut(places.target));
+        count(self.pairs.at_mut(places.pair));
 
-        if let Some(service) = self.services.peek_mut(&service_of(key)) {
+        if let Some(service) = self.services.at_mut(places.service) {
             service.open += u32::from(before.traits.unanswered && !now.traits.unanswered);
             let logins = u32::from(now.login && !before.login);
             let failed = u32::from(now.failed_login && !before.failed_login);
@@ -255,27 +293,43 @@ impl HostWindows {
                 });
             }
         }
+        places
     }
 
     fn end(&mut self, record: &FlowRecord, now: &Mark) {
-        let Some(service) = self.services.peek_mut(&service_of(&record.key)) else { return };
+        let Some(service) = self.services.at_mut(now.places.service) else { return };
         service.open = service.open.saturating_sub(u32::from(!now.traits.unanswered));
         let secs = record.end_ns.saturating_sub(record.start_ns) as f64 / 1e9;
         service.change(tick_of(record.end_ns), |bucket| bucket.add_ended(record.forward.bytes as f64, secs));
+    }
+
+    /// Where a flow's entries stand now; nowhere for those that have gone.
+    fn places(&self, hints: Places, key: &FlowKey) -> Places {
+        let or_nowhere = |place: Option<Place>| place.unwrap_or(Place::NOWHERE);
+        Places {
+            source: or_nowhere(self.sources.place_near(hints.source, &key.src)),
+            target: or_nowhere(self.targets.place_near(hints.target, &key.dst)),
+            pair: or_nowhere(self.pairs.place_near(hints.pair, &(key.src, key.dst))),
+            service: or_nowhere(self.services.place_near(hints.service, &service_of(key))),
+        }
     }
 
     /// The windows around a flow's time. A host that is not remembered counts as seen just once.
     pub fn facts(&self, record: &FlowRecord) -> WindowFacts {
         let key = &record.key;
         let tick = tick_of(record.end_ns);
-        let alone = self.alone(record);
-        let windows = |history: Option<&History>| history.map_or([alone; 2], |history| history.windows(tick));
-        let [src_10, src_60] = windows(self.sources.peek(&key.src));
-        let [dst_10, dst_60] = windows(self.targets.peek(&key.dst));
-        let [pair_10, pair_60] = windows(self.pairs.peek(&(key.src, key.dst)));
-        let service = self.services.peek(&service_of(key));
-        let service_10 = service.map_or_else(ServiceBucket::one, |service| service.window(tick, SHORT));
-        let service_60 = service.map_or_else(ServiceBucket::one, |service| service.window(tick, LONG));
+        let recent = self.recent.get(record.id as usize % RECENT).filter(|(id, _)| *id == record.id);
+        let places = self.places(recent.map_or(Places::NOWHERE, |(_, places)| *places), key);
+        let windows = |history: Option<&History>| match history {
+            Some(history) => history.windows(tick),
+            None => [alone(record); 2],
+        };
+        let [src_10, src_60] = windows(self.sources.at(places.source));
+        let [dst_10, dst_60] = windows(self.targets.at(places.target));
+        let [pair_10, pair_60] = windows(self.pairs.at(places.pair));
+        let service = self.services.at(places.service);
+        let (service_flows_10s, service_60) =
+            service.map_or_else(|| (1, ServiceBucket::one()), |service| service.windows(tick));
         WindowFacts {
             src_flows_10s: src_10.flows(),
             src_flows_60s: src_60.flows(),
@@ -308,7 +362,7 @@ impl HostWindows {
             pair_ports_10s: pair_10.ports,
             pair_ports_60s: pair_60.ports,
             pair_unanswered_60s: pair_60.share(pair_60.sums.unanswered),
-            service_flows_10s: service_10.flows as f32,
+            service_flows_10s: service_flows_10s as f32,
             service_flows_60s: service_60.flows as f32,
             service_login_60s: service_60.logins as f32,
             service_failed_logins_60s: service_60.failed_logins as f32,
@@ -316,14 +370,6 @@ impl HostWindows {
             service_size_spread_60s: service_60.size_spread(),
             service_secs_60s: service_60.mean_secs().min(3_600.0),
         }
-    }
-
-    /// The window of a host that did nothing but this flow.
-    fn alone(&self, record: &FlowRecord) -> history::Window {
-        let mut sums = Bucket::one();
-        sums.add_traits(Traits::default(), Traits::of(record));
-        sums.add_volume(record.forward.packets, record.forward.bytes);
-        history::Window { sums, peers: 1.0, ports: if has_ports(&record.key) { 1.0 } else { 0.0 } }
     }
 
     pub fn stats(&self) -> WindowStats {
@@ -354,6 +400,14 @@ impl Traits {
             empty: payload == 0,
         }
     }
+}
+
+/// The window of a host that did nothing but this flow.
+fn alone(record: &FlowRecord) -> Window {
+    let mut sums = Bucket::one();
+    sums.add_traits(Traits::default(), Traits::of(record));
+    sums.add_volume(record.forward.packets, record.forward.bytes);
+    Window { sums, peers: 1.0, ports: if has_ports(&record.key) { 1.0 } else { 0.0 } }
 }
 
 fn tick_of(at_ns: u64) -> u32 {

@@ -203,6 +203,12 @@ impl Target {
 
 fn tcp_finding(service: &mut Service, attempt: &Attempt, settings: &FloodSettings, repeat_ns: u64) -> Option<Finding> {
     let at_ns = service.run.last_ns;
+    // Counts only decay from what they stood at, which is nearly always too little.
+    if service.half_open.peak() < settings.half_open_10s
+        && service.stray.peak() < settings.stray_10s.min(settings.stray_one_source_10s)
+    {
+        return None;
+    }
     let begun = service.begun.value_at(at_ns, TAU_SECS);
     let half_open = service.half_open.value_at(at_ns, TAU_SECS);
     let stray = service.stray.value_at(at_ns, TAU_SECS);
@@ -263,6 +269,9 @@ fn udp_flows_finding(
     settings: &FloodSettings,
     repeat_ns: u64,
 ) -> Option<Finding> {
+    if target.silent.peak() < settings.udp_flows_10s {
+        return None;
+    }
     let at_ns = target.run.last_ns;
     let flows = target.flows.value_at(at_ns, TAU_SECS);
     let silent = target.silent.value_at(at_ns, TAU_SECS);
@@ -315,6 +324,9 @@ fn volume_finding(
     settings: &FloodSettings,
     repeat_ns: u64,
 ) -> Option<Finding> {
+    if target.packets.peak() < threshold {
+        return None;
+    }
     let at_ns = target.run.last_ns;
     let packets = target.packets.value_at(at_ns, TAU_SECS);
     if packets < threshold || !target.run.pace.is_due(at_ns, packets, repeat_ns) {

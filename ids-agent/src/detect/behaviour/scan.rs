@@ -211,14 +211,19 @@ impl Tally {
         self.tried.insert(thing, attempt.at_ns);
         self.refused += u32::from(attempt.outcome == Outcome::Refused);
         self.silent += u32::from(attempt.outcome == Outcome::Silent);
-        for (count, (probe, ..)) in self.probes.iter_mut().zip(PROBES) {
-            *count += u32::from(!good && probe == attempt.probe);
+        for (count, (probe, ..)) in self.probes.iter_mut().zip(&PROBES) {
+            *count += u32::from(!good && *probe == attempt.probe);
         }
     }
 
     /// What stands in the first window in which things tried in vain reach their threshold and share.
     fn exceeds(&self, thresholds: [f64; 2], share_min: f64) -> Option<Excess> {
-        let (tried, good) = (self.tried.counts(self.run.last_ns), self.good.counts(self.run.last_ns));
+        let tried = self.tried.counts(self.run.last_ns);
+        // No more can be in vain than were tried, which is nearly always too few.
+        if tried.iter().zip(&thresholds).all(|(tried, threshold)| tried < threshold) {
+            return None;
+        }
+        let good = self.good.counts(self.run.last_ns);
         let windows = tried.into_iter().zip(good).zip(thresholds.into_iter().zip(WINDOWS_SECS));
         let mut excesses = windows.map(|((tried, good), (threshold, window_secs))| Excess {
             window_secs,
@@ -232,9 +237,9 @@ impl Tally {
     /// The commonest kind of probe, first of equals.
     fn commonest(&self) -> (Probe, &'static str, &'static str) {
         let mut best = (0, PROBES[0]);
-        for (count, kind) in self.probes.iter().zip(PROBES) {
+        for (count, kind) in self.probes.iter().zip(&PROBES) {
             if *count > best.0 {
-                best = (*count, kind);
+                best = (*count, *kind);
             }
         }
         best.1

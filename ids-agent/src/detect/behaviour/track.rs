@@ -24,6 +24,11 @@ impl Decayed {
         }
     }
 
+    /// What the count stood at after its last event: it is never more from then on.
+    pub(super) fn peak(&self) -> f64 {
+        self.value.max(0.0)
+    }
+
     pub(super) fn value_at(&self, at_ns: u64, tau_secs: f64) -> f64 {
         self.value * weight(at_ns.saturating_sub(self.at_ns), tau_secs)
     }

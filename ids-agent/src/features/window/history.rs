@@ -115,21 +115,35 @@ impl History {
     /// The short and the long window in front of `tick`, its own bucket included. Distinct counts of the past are
     /// those of the last bucket that saw anything.
     pub(super) fn windows(&self, tick: u32) -> [Window; 2] {
-        let mut windows = [Window::default(); 2];
-        let is_past = self.buckets.last_tick().is_some_and(|last| tick < last);
-        let (peers, ports) =
-            if is_past { ([0.0; 2], [0.0; 2]) } else { (self.peers.counts(tick), self.ports.counts(tick)) };
-        for (horizon, (window, before)) in windows.iter_mut().zip([SHORT, LONG]).enumerate() {
-            let of = |counts: [f32; 2]| counts.get(horizon).copied().unwrap_or(0.0);
-            for bucket in self.buckets.within(tick, before) {
-                window.sums.add(bucket);
-                (window.peers, window.ports) = (of(bucket.peers), of(bucket.ports));
+        let [mut short, mut long] = [Window::default(); 2];
+        let mut sums = Bucket::default();
+        // From the newest on: what is in the short window is the beginning of what is in the long one.
+        let (mut newest_short, mut newest_long) = (None, None);
+        for bucket in self.buckets.held.iter().rev().skip_while(|bucket| bucket.tick > tick) {
+            let age = tick - bucket.tick;
+            if age > LONG {
+                break;
             }
-            if !is_past {
-                (window.peers, window.ports) = (of(peers), of(ports));
+            sums.add(bucket);
+            newest_long = newest_long.or(Some(bucket));
+            if age <= SHORT {
+                short.sums = sums;
+                newest_short = newest_short.or(Some(bucket));
             }
         }
-        windows
+        long.sums = sums;
+        if self.buckets.last_tick().is_some_and(|last| tick < last) {
+            if let Some(Bucket { peers: [peers, _], ports: [ports, _], .. }) = newest_short {
+                (short.peers, short.ports) = (*peers, *ports);
+            }
+            if let Some(Bucket { peers: [_, peers], ports: [_, ports], .. }) = newest_long {
+                (long.peers, long.ports) = (*peers, *ports);
+            }
+        } else {
+            [short.peers, long.peers] = self.peers.counts(tick);
+            [short.ports, long.ports] = self.ports.counts(tick);
+        }
+        [short, long]
     }
 }
 
@@ -188,9 +202,14 @@ impl ServiceHistory {
         self.buckets.change(tick, |_| {}, change);
     }
 
-    pub(super) fn window(&self, tick: u32, before: u32) -> ServiceBucket {
-        let mut sums = ServiceBucket::default();
-        for bucket in self.buckets.within(tick, before) {
+    /// Flows in the short window, and the sums of the long one.
+    pub(super) fn windows(&self, tick: u32) -> (u32, ServiceBucket) {
+        let (mut flows_short, mut sums) = (0_u32, ServiceBucket::default());
+        // In order of time: the order in which fractions are added shows in their last bits.
+        for bucket in self.buckets.held.iter().filter(|bucket| bucket.tick <= tick && tick - bucket.tick <= LONG) {
+            if tick - bucket.tick <= SHORT {
+                flows_short = flows_short.saturating_add(bucket.flows);
+            }
             sums.flows = sums.flows.saturating_add(bucket.flows);
             sums.logins = sums.logins.saturating_add(bucket.logins);
             sums.failed_logins = sums.failed_logins.saturating_add(bucket.failed_logins);
@@ -199,7 +218,7 @@ impl ServiceHistory {
             sums.size += bucket.size;
             sums.size_squared += bucket.size_squared;
         }
-        sums
+        (flows_short, sums)
     }
 }
 
@@ -241,6 +260,10 @@ impl<B: Ticked> Buckets<B> {
 
     /// Changes the bucket of `tick`. `close` sees a bucket before a later one begins.
     fn change(&mut self, tick: u32, close: impl FnOnce(&mut B), change: impl FnOnce(&mut B)) {
+        if let Some(last) = self.held.last_mut().filter(|last| last.tick() == tick) {
+            change(last);
+            return;
+        }
         let last = self.last_tick();
         if last.is_some_and(|last| tick.saturating_add(HISTORY) <= last) {
             return;
@@ -261,10 +284,5 @@ impl<B: Ticked> Buckets<B> {
         } else if let Some(bucket) = self.held.get_mut(place) {
             change(bucket);
         }
-    }
-
-    fn within(&self, tick: u32, before: u32) -> impl Iterator<Item = &B> {
-        let earliest = tick.saturating_sub(before);
-        self.held.iter().filter(move |bucket| (earliest..=tick).contains(&bucket.tick()))
     }
 }
