@@ -15,7 +15,7 @@ mod engine;
 pub mod fuse;
 pub mod model;
 
-pub use engine::{Engine, EngineParts, EngineStats};
+pub use engine::{Engine, EngineParts, EngineStats, Judging};
 
 /// What a flow, or a host's conduct, is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

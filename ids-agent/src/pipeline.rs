@@ -23,8 +23,8 @@ use crate::{
     alert::Renderer,
     clock::Stopwatch,
     detect::{
-        Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, ModelInfo, Outcome,
-        Severity, Verdict, Witness,
+        Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging, ModelInfo,
+        Outcome, Severity, Verdict, Witness,
     },
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
     sink::{AlertSink, Line, LineQueue, Overflow, Rank, SinkError, SinkStats, Work},
@@ -207,7 +207,8 @@ fn judge(
     let mut judged = 0u64;
     for parcel in from_source {
         let watch = Stopwatch::start();
-        engine.step(&parcel.batch, &mut outcome);
+        engine.absorb(&parcel.batch);
+        judge_all(engine, &mut outcome, consumer, control);
         if let Some(metrics) = &control.gauges.metrics {
             metrics.observe_step(watch.elapsed());
         }
@@ -216,13 +217,26 @@ fn judge(
         judged += 1;
         // The source may be gone already.
         let _ = give_back.send(parcel.batch);
-        deliver(&mut outcome, consumer, control);
         publish(control, consumer, engine, &totals, &state, [judged, sent.load(Ordering::Relaxed)], waits);
     }
-    engine.finish(&mut outcome);
+    engine.end();
+    judge_all(engine, &mut outcome, consumer, control);
+    engine.close(&mut outcome);
     deliver(&mut outcome, consumer, control);
     publish(control, consumer, engine, &totals, &state, [judged, judged], waits);
     (totals, judged)
+}
+
+/// Judges a tick chunk by chunk, so that what is said of one is gone before the next is said.
+fn judge_all(engine: &mut Engine, outcome: &mut Outcome, consumer: &mut dyn Consumer, control: &Control) {
+    loop {
+        let judging = engine.judge(outcome);
+        deliver(outcome, consumer, control);
+        match judging {
+            Judging::More => {}
+            Judging::Done => return,
+        }
+    }
 }
 
 fn deliver(outcome: &mut Outcome, consumer: &mut dyn Consumer, control: &Control) {

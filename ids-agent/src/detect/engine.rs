@@ -50,8 +50,21 @@ pub struct Engine {
     ended: u64,
     now_ns: u64,
     due: Vec<FlowRecord>,
+    /// Records of `due` that are judged already.
+    judged_of_due: usize,
     facts: Vec<PayloadFacts>,
     features: Vec<FeatureVector>,
+}
+
+/// Flows judged together. A flood ends tens of thousands of flows in one tick; what is worked out
+/// for each of them is ten times its record, so it is never worked out for all of them at once.
+const CHUNK: usize = 1_024;
+
+/// Whether a tick has more flows to judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judging {
+    More,
+    Done,
 }
 
 impl Engine {
@@ -70,6 +83,7 @@ impl Engine {
             ended: 0,
             now_ns: 0,
             due: Vec::new(),
+            judged_of_due: 0,
             facts: Vec::new(),
             features: Vec::new(),
         }
@@ -77,19 +91,36 @@ impl Engine {
 
     /// Takes in one tick and appends what there is to say.
     pub fn step(&mut self, batch: &Batch, out: &mut Outcome) {
+        self.absorb(batch);
+        while self.judge(out) == Judging::More {}
+    }
+
+    /// Takes in one tick. `judge` then says what there is to say of it.
+    pub fn absorb(&mut self, batch: &Batch) {
         self.now_ns = batch.now_ns;
         self.payloads.absorb(batch);
         self.flows.absorb(batch);
         self.due.clear();
         self.flows.due(batch.now_ns, &mut self.due);
-        self.judge(out);
+        self.observe();
+    }
+
+    /// Ends all flows, which `judge` then says its last word on.
+    pub fn end(&mut self) {
+        self.due.clear();
+        self.flows.finish(&mut self.due);
+        self.observe();
     }
 
     /// Ends all flows and appends what is left to say. The engine can be dropped then.
     pub fn finish(&mut self, out: &mut Outcome) {
-        self.due.clear();
-        self.flows.finish(&mut self.due);
-        self.judge(out);
+        self.end();
+        while self.judge(out) == Judging::More {}
+        self.close(out);
+    }
+
+    /// Appends the verdicts and summaries that still waited for more, behind `end` and `judge`.
+    pub fn close(&mut self, out: &mut Outcome) {
         self.fuse.finish(self.now_ns, out);
     }
 
@@ -110,17 +141,25 @@ impl Engine {
         self.detectors.iter().filter_map(|detector| detector.model()).collect()
     }
 
-    fn judge(&mut self, out: &mut Outcome) {
+    /// Shows the windows all flows of the tick, whatever their order, before any of them is judged.
+    fn observe(&mut self) {
+        self.judged_of_due = 0;
+        for record in &self.due {
+            self.windows.observe(record, &self.payloads.facts(record));
+        }
+    }
+
+    /// Judges the next flows of the tick, at most `CHUNK`, and appends what there is to say of them.
+    /// A tick without flows is judged once, for the detectors that wait for time to pass.
+    pub fn judge(&mut self, out: &mut Outcome) -> Judging {
+        let end = self.due.len().min(self.judged_of_due + CHUNK);
+        let chunk = self.due.get(self.judged_of_due..end).unwrap_or(&[]);
         self.facts.clear();
         self.features.clear();
-        for record in &self.due {
+        for record in chunk {
             let facts = self.payloads.facts(record);
-            self.windows.observe(record, &facts);
+            self.features.push(extract(record, &self.windows.facts(record), &facts));
             self.facts.push(facts);
-        }
-        // Only now do the windows hold all of the tick, whatever the order of its flows.
-        for (record, facts) in self.due.iter().zip(&self.facts) {
-            self.features.push(extract(record, &self.windows.facts(record), facts));
             match record.state {
                 FlowState::Open => {}
                 FlowState::Ended(_) => {
@@ -129,8 +168,8 @@ impl Engine {
                 }
             }
         }
-        self.judged += self.due.len() as u64;
-        let parts = self.due.iter().zip(&self.features).zip(&self.facts);
+        self.judged += chunk.len() as u64;
+        let parts = chunk.iter().zip(&self.features).zip(&self.facts);
         let judged: Vec<Judged<'_>> =
             parts.map(|((record, features), payload)| Judged { record, features, payload }).collect();
         let mut findings: Vec<Finding> = Vec::new();
@@ -138,5 +177,7 @@ impl Engine {
             detector.judge(&judged, self.now_ns, &mut findings);
         }
         self.fuse.step(self.now_ns, &judged, findings, out);
+        self.judged_of_due = end;
+        if end < self.due.len() { Judging::More } else { Judging::Done }
     }
 }
