@@ -68,15 +68,8 @@ impl Detector for Recorder {
 fn main() -> Result<(), AnyError> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let out = arguments.next().ok_or("usage: training-rows OUT [CAPTURES]")?;
-    let captures = match arguments.next() {
-        Some(captures) => captures,
-        None => archive::unpacked("captures-dev.tar.zst")
-            .map(|folder| folder.join("bundle_dev"))
-            .ok_or("no captures to train on; name a folder with captures and their LABELS.tsv")?,
-    };
-    let table = captures.join("LABELS.tsv");
-    let text = fs::read_to_string(&table).map_err(|error| format!("cannot read {}: {error}", table.display()))?;
-    let labels = labels::read(&text)?;
+    let captures = archive::labelled(arguments.next())?;
+    let labels = labels::of_folder(&captures)?;
     let rows = all_rows(&captures, &labels)?;
     write(&out, &labels, &rows)
 }

@@ -41,6 +41,12 @@ pub fn unpacked(name: &str) -> Option<PathBuf> {
     Some(folder)
 }
 
+/// A folder of labelled captures: the one that is named, or the archive of captures to develop with.
+pub fn labelled(named: Option<PathBuf>) -> Result<PathBuf, &'static str> {
+    let own = || unpacked("captures-dev.tar.zst").map(|folder| folder.join("bundle_dev"));
+    named.or_else(own).ok_or("there are no captures; name a folder of captures with their LABELS.tsv by --captures")
+}
+
 fn extract(archive: &Path, into: &Path) -> io::Result<()> {
     let mut tar = Command::new("tar").arg("-x").arg("-C").arg(into).stdin(Stdio::piped()).spawn()?;
     let mut stdin = tar.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;

@@ -1,12 +1,14 @@
 //! `LABELS.tsv`: which flows of which captures are attacks. Reads labels, judges nothing.
 
-use std::net::IpAddr;
+use std::{fs, net::IpAddr, path::Path};
 
 use ids_common::flow::FlowKey;
 
 /// One labelled capture.
 #[derive(Clone, Debug)]
 pub struct Label {
+    /// Where the row stands in `LABELS.tsv`, counted from one.
+    pub line: usize,
     /// Relative to the folder of `LABELS.tsv`.
     pub path: String,
     pub family: String,
@@ -35,6 +37,13 @@ enum Side {
     Either,
 }
 
+/// Reads the table of a folder.
+pub fn of_folder(folder: &Path) -> Result<Vec<Label>, String> {
+    let table = folder.join("LABELS.tsv");
+    let text = fs::read_to_string(&table).map_err(|error| format!("cannot read {}: {error}", table.display()))?;
+    read(&text).map_err(|error| format!("{}: {error}", table.display()))
+}
+
 /// Reads the table; the header names the columns.
 pub fn read(text: &str) -> Result<Vec<Label>, String> {
     let mut lines = text.lines();
@@ -50,9 +59,9 @@ pub fn read(text: &str) -> Result<Vec<Label>, String> {
             fields.get(column).map(|field| (*field).to_owned()).ok_or(format!("line {}: too few columns", at + 2))
         };
         let filter = Filter::parse(&field(filter)?).map_err(|reason| format!("line {}: {reason}", at + 2))?;
-        Ok(Label { path: field(path)?, family: field(family)?, source: field(source)?, filter })
+        Ok(Label { line: at + 2, path: field(path)?, family: field(family)?, source: field(source)?, filter })
     };
-    lines.filter(|line| !line.is_empty()).enumerate().map(label).collect()
+    lines.enumerate().filter(|(_, line)| !line.is_empty()).map(label).collect()
 }
 
 impl Filter {

@@ -15,4 +15,5 @@ pub mod probe;
 pub mod program;
 pub mod replay;
 pub mod scene;
+pub mod score;
 pub mod shapes;

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use self::report::Results;
 use crate::{
+    page,
     process::{Interrupt, is_root, line, must},
     setup::{self, Purpose},
     workspace,
@@ -93,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         fs::write(path, text + "\n").with_context(|| format!("`{}` cannot be written", path.display()))?;
     }
     if args.write {
-        report::write_page(&workspace::root()?.join("docs/performance.md"), &results)?;
+        page::write(&workspace::root()?.join("docs/performance.md"), "bench", &results.table())?;
     }
     Ok(if results.all_within() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

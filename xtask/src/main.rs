@@ -1,9 +1,11 @@
 //! The project's tasks, one verb a file. Knows nothing of the agent's inside: it builds, runs and measures it from outside.
 
 mod bench;
+mod eval;
 mod lab;
 mod metrics;
 mod netns;
+mod page;
 mod process;
 mod run;
 mod setup;
@@ -36,6 +38,8 @@ enum Verb {
     Bench(bench::Args),
     /// Trains the models on labelled captures, with features from this agent, and writes them into `models/`.
     Train(train::Args),
+    /// Scores the agent on labelled captures: what it finds, what it takes for an attack and is none, how soon it says so.
+    Eval(eval::Args),
     /// Checks the rules of the house: what may stand where, and which way things depend.
     Tidy(tidy::Args),
 }
@@ -57,6 +61,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Train(args) => train::run(&args),
+        Verb::Eval(args) => eval::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
     }
 }

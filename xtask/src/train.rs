@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let work = workspace::target_dir()?.join("train");
     let rows = work.join("rows");
     let out = args.out.clone().unwrap_or_else(|| root.join("models"));
-    let captures = args.captures.as_deref().map(labelled).transpose()?;
+    let captures = args.captures.as_deref().map(workspace::labelled).transpose()?;
 
     let python = environment(&root.join("models/train/requirements.txt"), &work)?;
     if !(args.keep_rows && rows.join("rows.f32").is_file()) {
@@ -50,17 +50,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     )?;
     println!("train: wrote {} and {}", out.join("classifier").display(), out.join("autoencoder").display());
     Ok(ExitCode::SUCCESS)
-}
-
-/// The folder as an absolute path, if it holds labels.
-fn labelled(dir: &Path) -> Result<PathBuf> {
-    let dir = dir.canonicalize().with_context(|| format!("captures folder `{}`", dir.display()))?;
-    ensure!(
-        dir.join("LABELS.tsv").is_file(),
-        "`{}` has no LABELS.tsv: name a folder whose captures are labelled",
-        dir.display()
-    );
-    Ok(dir)
 }
 
 /// A Python with the pinned packages, made once for each content of `requirements`.

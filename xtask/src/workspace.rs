@@ -50,3 +50,14 @@ pub(crate) fn cargo() -> Result<Command> {
     }
     Ok(command)
 }
+
+/// The folder of captures as an absolute path, if it holds labels.
+pub(crate) fn labelled(dir: &Path) -> Result<PathBuf> {
+    let dir = dir.canonicalize().with_context(|| format!("captures folder `{}`", dir.display()))?;
+    ensure!(
+        dir.join("LABELS.tsv").is_file(),
+        "`{}` has no LABELS.tsv: name a folder whose captures are labelled",
+        dir.display()
+    );
+    Ok(dir)
+}
