@@ -72,8 +72,9 @@ impl Filter {
             "all" => return Ok(Self { any: vec![Vec::new()] }),
             _ => {}
         }
-        let all = |part: &str| part.split(" and ").map(term).collect::<Result<Vec<_>, _>>();
-        Ok(Self { any: text.split(" or ").map(all).collect::<Result<_, _>>()? })
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let all = |part: &[&str]| part.split(|word| *word == "and").map(term).collect::<Result<Vec<_>, _>>();
+        Ok(Self { any: words.split(|word| *word == "or").map(all).collect::<Result<_, _>>()? })
     }
 
     pub fn matches(&self, key: &FlowKey) -> bool {
@@ -107,14 +108,13 @@ impl Side {
     }
 }
 
-fn term(text: &str) -> Result<Term, String> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let (side, words) = match words.as_slice() {
+fn term(words: &[&str]) -> Result<Term, String> {
+    let bad = || format!("`{}` is no filter term", words.join(" "));
+    let (side, words) = match words {
         ["src", rest @ ..] => (Side::Source, rest),
         ["dst", rest @ ..] => (Side::Target, rest),
         rest => (Side::Either, rest),
     };
-    let bad = || format!("`{text}` is no filter term");
     match words {
         ["tcp"] => Ok(Term::Proto(6)),
         ["udp"] => Ok(Term::Proto(17)),
@@ -161,8 +161,43 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_term_is_an_error() {
-        assert!(Filter::parse("tcp and greater 100").is_err());
-        assert!(Filter::parse("host nowhere").is_err());
+    fn a_side_binds_to_its_term() {
+        let dns = key("192.0.2.1", "192.0.2.9", 53, 17);
+        check("src port 40000", dns, true);
+        check("src port 53", dns, false);
+        check("port 53", dns, true);
+        check("src host 192.0.2.9 or dst host 192.0.2.1", dns, false);
+        check("  udp   and\tdst port 53 ", dns, true);
+        check("host ::ffff:192.0.2.9", dns, true);
+        check("host 2001:db8::9", dns, false);
+    }
+
+    #[test]
+    fn an_unknown_term_is_an_error_that_names_it() {
+        for (filter, named) in [
+            ("tcp and greater 100", "`greater 100`"),
+            ("host nowhere", "`host nowhere`"),
+            ("dst port 65536", "`dst port 65536`"),
+            ("tcp and", "``"),
+            ("or udp", "``"),
+            ("", "``"),
+            ("tcp udp", "`tcp udp`"),
+            ("none or tcp", "`none`"),
+        ] {
+            let error = Filter::parse(filter).unwrap_err();
+            assert!(error.contains(named), "{filter}: {error}");
+        }
+    }
+
+    #[test]
+    fn rows_know_their_line_and_an_unreadable_one_names_its_own() {
+        let header = "path\tsource\tfamily\tattack_flow_filter\n";
+        let good = "a.pcap\tlab\tBENIGN\tnone\n";
+        let labels = read(&format!("{header}{good}\n{good}")).unwrap();
+        assert_eq!(labels.iter().map(|label| label.line).collect::<Vec<_>>(), [2, 4]);
+        let error = |rows: &str| read(&format!("{header}{rows}")).unwrap_err();
+        assert!(error(&format!("{good}\nb.pcap\tlab\n")).contains("line 4"));
+        assert!(error("b.pcap\tlab\tDDOS\thost x\n").contains("line 2: `host x`"));
+        assert!(read("path\tfamily\n").unwrap_err().contains("`attack_flow_filter`"));
     }
 }

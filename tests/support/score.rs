@@ -22,6 +22,9 @@ pub use report::{Report, report};
 /// idle out far sooner, and a replay skips over it. Some captures hold packets of different years.
 const SILENCE_US_MAX: i64 = 600 * 1_000_000;
 
+/// The agent judges and speaks at the end of each tick of its time axis (`flow.tick_millis`).
+const TICK_US: i64 = 500_000;
+
 /// What a label's family says of the flows that its filter picks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
@@ -108,7 +111,7 @@ pub struct Said {
     pub alerts: u64,
     /// Whether one of them was right for the capture's family.
     pub alerted: bool,
-    /// From the capture's first attack packet to the last packet that the first right alert rests on.
+    /// From the capture's first attack packet to the end of the tick of the first right alert.
     pub first_alert_secs: Option<f64>,
 }
 
@@ -203,6 +206,7 @@ struct Flow {
 
 #[derive(Debug)]
 struct Alert {
+    /// When the agent spoke, unless it waited for the end of a flow before.
     at_us: i64,
     opinion: Opinion,
 }
@@ -285,7 +289,9 @@ impl TryFrom<AlertLine> for Alert {
     type Error = String;
 
     fn try_from(line: AlertLine) -> Result<Self, String> {
-        Ok(Self { at_us: micros(&line.timestamp)?, opinion: line.ids.into() })
+        // The line has the time of the last packet that it rests on.
+        let at_us = (micros(&line.timestamp)?.div_euclid(TICK_US) + 1) * TICK_US;
+        Ok(Self { at_us, opinion: line.ids.into() })
     }
 }
 
@@ -369,5 +375,46 @@ mod tests {
         assert!(error.contains("line 1"), "{error}");
         let odd = r#"{"timestamp":"yesterday","ids":{"class":"flood","witnesses":[]}}"#;
         assert!(score(&label, "", odd).unwrap_err().contains("yesterday"));
+    }
+
+    #[test]
+    fn alerts_count_from_the_first_attack_packet_and_for_the_right_family() {
+        let flow = |src: &str, start: &str| {
+            format!(
+                r#"{{"src_ip":"{src}","dest_ip":"192.0.2.9","src_port":1,"dest_port":2,"proto":"UDP","flow":{{"start":"2026-03-01T12:00:{start}+0000","end":"2026-03-01T12:00:{start}+0000"}},"ids":{{"class":"flood","witnesses":[{{"witness":"behaviour","class":"flood","score":0.9}}]}}}}"#
+            ) + "\n"
+        };
+        let alert = |class: &str, at: &str| {
+            let ids = format!(
+                r#"{{"class":"{class}","witnesses":[{{"witness":"classifier","class":"{class}","score":0.5}}]}}"#
+            );
+            format!(r#"{{"timestamp":"2026-03-01T12:00:{at}+0000","ids":{ids}}}"#) + "\n"
+        };
+        let label = Label {
+            line: 2,
+            path: "a.pcap".into(),
+            family: "DDOS".into(),
+            source: "lab".into(),
+            filter: crate::labels::Filter::parse("src host 192.0.2.1").unwrap(),
+        };
+        let flows = flow("192.0.2.7", "01.000000") + &flow("192.0.2.1", "10.250000") + &flow("192.0.2.1", "11.000000");
+        // Of the right family, but before it began; of another family; right; right once more.
+        let alerts = [("flood", "03.0"), ("port_scan", "10.6"), ("flood", "11.499999"), ("flood", "30.0")];
+        let alerts: String = alerts.into_iter().map(|(class, at)| alert(class, at)).collect();
+        let scored = score(&label, &flows, &alerts).unwrap();
+        let together = &scored.said[&Voice::Together];
+        assert_eq!(together.alerts, 4);
+        // The tick of 11.499999 ends at 11.5, and the first attack packet came at 10.25.
+        assert_eq!((together.alerted, together.first_alert_secs), (true, Some(1.25)));
+        let cells = [((Truth::Labelled(Class::Flood), Class::Flood), 2), ((Truth::Background, Class::Flood), 1)];
+        assert_eq!(together.flows, cells.into_iter().collect());
+        // The classifier spoke in the alerts and not of the flows; behaviour the other way round.
+        let classifier = &scored.said[&Voice::Alone(Witness::Classifier)];
+        assert_eq!(
+            (classifier.first_alert_secs, classifier.flows[&(Truth::Background, Class::Benign)]),
+            (Some(1.25), 1)
+        );
+        let behaviour = &scored.said[&Voice::Alone(Witness::Behaviour)];
+        assert_eq!((behaviour.alerts, behaviour.alerted, &behaviour.flows), (0, false, &together.flows));
     }
 }
