@@ -305,7 +305,7 @@ impl Report {
             std::iter::once((*family).to_owned()).chain(self.witnesses.values().map(of)).collect()
         };
         let flows = self.families.iter().filter(|(_, figures)| figures.flows > 0);
-        table(&header, flows.map(|(name, _)| row(&name)))
+        table(&header, flows.map(|(name, _)| row(name)))
     }
 
     /// One row a source.
