@@ -14,6 +14,7 @@ use ids_common::{
 use serde::Serialize;
 
 mod expiry;
+mod joined;
 mod oldest;
 mod side;
 mod table;

@@ -115,19 +115,19 @@ impl Side {
         }
     }
 
-    /// The direction as one slot.
-    pub(super) fn merged(&self) -> Option<FlowSlot> {
+    /// The direction as one slot: the only one there is, or all of them merged in `room`.
+    pub(super) fn merged<'a>(&'a self, room: &'a mut Option<FlowSlot>) -> Option<&'a FlowSlot> {
         let latest = &self.latest.as_ref()?.slot;
         if self.beside.is_empty() {
             return Some(match &self.earlier {
-                None => *latest,
-                Some(earlier) => in_order(earlier, latest),
+                None => latest,
+                Some(earlier) => room.insert(in_order(earlier, latest)),
             });
         }
         let mut slots: Vec<&FlowSlot> = self.slots().collect();
         slots.sort_by_key(|slot| slot.first_seen_ns);
         let (first, rest) = slots.split_first()?;
-        let mut merged = **first;
+        let merged = room.insert(**first);
         rest.iter().for_each(|slot| merged.merge(slot));
         Some(merged)
     }

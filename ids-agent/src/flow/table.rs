@@ -28,6 +28,7 @@ use crate::{
     flow::{
         FlowEnd, FlowRecord, FlowState, FlowStats,
         expiry::Expiry,
+        joined::{Flow, NONE, pair},
         oldest::{Oldest, Rank},
         side::{Growth, Piece, Side},
     },
@@ -36,8 +37,6 @@ use crate::{
 
 /// A flow that goes on is judged again at this age of its last judgement, if not sooner.
 const REVIEW_NS: u64 = 10_000_000_000;
-/// Between reviews, it is judged when its packets have grown by this factor.
-const CHECKPOINT_FACTOR: u64 = 4;
 
 /// Slots of evicted flows remembered, for each place in the table: more than a source of the default
 /// size holds, so that only a kernel that overwrites slots without a word can reach it.
@@ -45,7 +44,6 @@ const ORPHANS_PER_FLOW: usize = 4;
 /// And at least so many, however small the table.
 const ORPHANS_MIN: usize = 256;
 
-const NONE: u32 = u32::MAX;
 /// Flows for which the index has room from the start: growing it touches every flow.
 const INDEX_READY: usize = 1 << 15;
 /// The bucket of a flow whose last record is being written.
@@ -79,29 +77,6 @@ pub struct FlowTable {
     /// When to forget which of them: by key, CPU and beginning.
     orphans_until: VecDeque<(u64, FlowKey, u32, u64)>,
     stats: FlowStats,
-}
-
-/// One flow: what stands in front fits in with the key that finds it.
-struct Flow {
-    /// The smaller of the two directions' keys.
-    key: FlowKey,
-    id: u64,
-    start_ns: u64,
-    end_ns: u64,
-    /// Why it will end after a short silence: FIN in both directions, or RST.
-    closed: Option<FlowEnd>,
-    /// Set once no new chain can join it. It ends for this reason if it did not close before.
-    retired: Option<FlowEnd>,
-    changed: bool,
-    /// The bucket of `expiry` that counts; zero in a free place.
-    bucket: u64,
-    /// The flow before it of the same keys that still waits for trailing packets.
-    previous: u32,
-    /// Packets at which it is judged next.
-    checkpoint: u64,
-    judged_ns: u64,
-    /// Index 0 is the direction of `key`.
-    sides: [Side; 2],
 }
 
 /// A slot of the batch that no flow knew, by its place in the batch.
@@ -335,20 +310,7 @@ impl FlowTable {
             head if self.flows[head as usize].start_ns == start_ns => self.flows[head as usize].id,
             _ => 0,
         };
-        let flow = Flow {
-            key: *key,
-            id: flow_id(key, start_ns, salt),
-            start_ns,
-            end_ns: slot.last_seen_ns,
-            closed: None,
-            retired: None,
-            changed: false,
-            bucket: 0,
-            previous: NONE,
-            checkpoint: 1,
-            judged_ns: 0,
-            sides: Default::default(),
-        };
+        let flow = Flow::new(key, slot, salt);
         if self.flows.len() - self.free.len() >= self.flows_max {
             self.evict();
         }
@@ -392,7 +354,7 @@ impl FlowTable {
             return None;
         }
         let is_it = |orphan: &Orphan| {
-            orphan.cpu == cpu && orphan.slot.first_seen_ns == first_seen_ns && orphan.slot.key.words() == key.words()
+            orphan.cpu == cpu && orphan.slot.first_seen_ns == first_seen_ns && orphan.slot.key.same(key)
         };
         let entry = self.orphans.find_entry(hash(key, &self.secret), is_it).ok()?;
         Some(entry.remove().0.slot)
@@ -547,7 +509,7 @@ impl FlowTable {
     /// The newest flow of a pair of keys.
     fn find(&self, key: &FlowKey) -> u32 {
         let hashed = hash(key, &self.secret);
-        let same = |&at: &u32| self.flows[at as usize].key.words() == key.words();
+        let same = |&at: &u32| self.flows[at as usize].key.same(key);
         self.index.find(hashed, same).copied().unwrap_or(NONE)
     }
 
@@ -555,7 +517,7 @@ impl FlowTable {
     fn enter(&mut self, key: &FlowKey, at: u32) {
         let hashed = hash(key, &self.secret);
         let (flows, secret) = (&self.flows, &self.secret);
-        match self.index.find_mut(hashed, |&other| flows[other as usize].key.words() == key.words()) {
+        match self.index.find_mut(hashed, |&other| flows[other as usize].key.same(key)) {
             Some(head) => {
                 let previous = std::mem::replace(head, at);
                 self.flows[at as usize].previous = previous;
@@ -570,8 +532,7 @@ impl FlowTable {
         let (key, previous) = (self.flows[at as usize].key, self.flows[at as usize].previous);
         let hashed = hash(&key, &self.secret);
         let flows = &self.flows;
-        let Ok(mut entry) = self.index.find_entry(hashed, |&other| flows[other as usize].key.words() == key.words())
-        else {
+        let Ok(mut entry) = self.index.find_entry(hashed, |&other| flows[other as usize].key.same(&key)) else {
             return;
         };
         let mut newer = *entry.get();
@@ -591,99 +552,6 @@ impl FlowTable {
             self.flows[newer as usize].previous = previous;
         }
     }
-}
-
-impl Flow {
-    /// Notes what a snapshot of one of its slots says about its end.
-    fn note(&mut self, update: &SlotUpdate) {
-        self.end_ns = self.end_ns.max(update.slot.last_seen_ns);
-        if update.slot.fin > 0 && self.sides.iter().all(Side::has_fin) {
-            self.closed = Some(FlowEnd::Fin);
-        } else if update.slot.rst > 0 && self.closed.is_none() {
-            self.closed = Some(FlowEnd::Rst);
-        }
-    }
-
-    fn is_established(&self) -> bool {
-        self.sides.iter().any(|side| side.packets() > 2)
-    }
-
-    /// Whether it is time to judge the flow though it goes on.
-    fn is_up(&mut self, now_ns: u64, review_ns: u64) -> bool {
-        let packets = self.packets();
-        if packets < self.checkpoint && now_ns.saturating_sub(self.judged_ns) < review_ns {
-            return false;
-        }
-        while self.checkpoint <= packets {
-            self.checkpoint = self.checkpoint.saturating_mul(CHECKPOINT_FACTOR);
-            if self.checkpoint == u64::MAX {
-                break;
-            }
-        }
-        self.judged_ns = now_ns;
-        true
-    }
-
-    fn packets(&self) -> u64 {
-        self.sides.iter().fold(0, |sum, side| sum.saturating_add(side.packets()))
-    }
-
-    /// The flow as it stands. A flow begins with its first slot and keeps it, so there is one.
-    fn record(&self, state: FlowState) -> Option<FlowRecord> {
-        // Whether the handshake that began the flow came in a slot of its own is an accident of cuts.
-        let whole = |side: &Side| side.merged().map(|slot| FlowSlot { restarted: 0, ..slot });
-        let [one, other] = [&self.sides[0], &self.sides[1]].map(whole);
-        let (forward, backward) = match (one, other) {
-            (Some(one), Some(other)) if initiates(&other, &one) => (other, Some(one)),
-            (Some(one), other) => (one, other),
-            (None, Some(other)) => (other, None),
-            (None, None) => return None,
-        };
-        Some(FlowRecord {
-            id: self.id,
-            key: forward.key,
-            forward,
-            backward,
-            start_ns: self.start_ns,
-            end_ns: self.end_ns,
-            state,
-        })
-    }
-}
-
-/// Whether `one` rather than `other` is the initiator's direction: a pure SYN before an answering
-/// one, then the earlier, then a pure SYN, then the higher port.
-fn initiates(one: &FlowSlot, other: &FlowSlot) -> bool {
-    let handshake = |slot: &FlowSlot| slot.first_flags & (wire::TCP_SYN | wire::TCP_ACK);
-    let is_syn = |slot: &FlowSlot| handshake(slot) == wire::TCP_SYN;
-    let is_syn_ack = |slot: &FlowSlot| handshake(slot) == wire::TCP_SYN | wire::TCP_ACK;
-    if is_syn(one) && is_syn_ack(other) {
-        return true;
-    }
-    if is_syn(other) && is_syn_ack(one) {
-        return false;
-    }
-    let rank = |slot: &FlowSlot| (slot.first_seen_ns, !is_syn(slot), u16::MAX - slot.key.src_port, slot.key);
-    rank(one) < rank(other)
-}
-
-/// The smaller of a key and its reverse, and which of the two the key is. A message that nobody
-/// answers is no reply to the same message the other way, so its key stands alone.
-#[inline]
-fn pair(key: &FlowKey) -> (FlowKey, usize) {
-    if key.is_one_way() {
-        return (*key, 0);
-    }
-    if (&key.src, key.src_port) <= (&key.dst, key.dst_port) { (*key, 0) } else { (key.reversed(), 1) }
-}
-
-/// A number below 2^52 that depends on the flow's keys and start alone.
-fn flow_id(key: &FlowKey, start_ns: u64, salt: u64) -> u64 {
-    // The finaliser of SplitMix64 (Steele, Lea, Flood 2014) over both.
-    let mut mixed = hash(key, &HashSecret::FIXED) ^ start_ns.wrapping_add(salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ (mixed >> 31)) & ((1 << 52) - 1)
 }
 
 #[cfg(test)]
