@@ -61,8 +61,8 @@ impl FeatureSpec {
     }
 
     /// A value of the vector: the quantity scaled and held within the range, never NaN.
-    #[inline]
-    fn value(&self, quantity: f64) -> f32 {
+    #[inline(always)]
+    const fn value(&self, quantity: f64) -> f32 {
         let value = match self.scale {
             Scale::Linear => quantity as f32,
             Scale::Log => scale::ln_1p(quantity) as f32,
@@ -126,23 +126,32 @@ pub struct FeatureVector {
     pub values: [f32; FEATURES],
 }
 
+impl FeatureVector {
+    /// Stands where nobody asked for the features.
+    pub const ZERO: Self = Self { values: [0.0; FEATURES] };
+}
+
 /// Computes the feature vector of a record.
 pub fn extract(record: &FlowRecord, window: &WindowFacts, payload: &PayloadFacts) -> FeatureVector {
-    let mut vector = FeatureVector { values: [0.0; FEATURES] };
-    let mut rest = vector.values.as_mut_slice();
-    let mut write = |specs: &[FeatureSpec], quantities: &[f64]| {
-        let (part, behind) = std::mem::take(&mut rest).split_at_mut(specs.len().min(quantities.len()));
-        for ((value, spec), quantity) in part.iter_mut().zip(specs).zip(quantities) {
-            *value = spec.value(*quantity);
-        }
-        rest = behind;
-    };
-    write(&side::FORWARD, &side::quantities(Some(&record.forward)));
-    write(&side::BACKWARD, &side::quantities(record.backward.as_ref()));
-    write(&whole::SPECS, &whole::quantities(record));
-    write(&content::SPECS, &content::quantities(payload));
-    write(&WINDOW, &window.values().map(f64::from));
-    vector
+    let mut values = [0.0; FEATURES];
+    let mut rest = values.as_mut_slice();
+    write(&mut rest, side::values(Some(&record.forward)));
+    write(&mut rest, side::values(record.backward.as_ref()));
+    write(&mut rest, whole::values(record));
+    write(&mut rest, content::values(payload));
+    for ((value, spec), quantity) in rest.iter_mut().zip(&WINDOW).zip(window.values()) {
+        *value = spec.value(f64::from(quantity));
+    }
+    FeatureVector { values }
+}
+
+/// Puts the values of one table in front of what is left of the vector.
+#[inline(always)]
+fn write<const N: usize>(rest: &mut &mut [f32], values: [f32; N]) {
+    if let Some((part, behind)) = std::mem::take(rest).split_first_chunk_mut::<N>() {
+        *part = values;
+        *rest = behind;
+    }
 }
 
 static WINDOW: [FeatureSpec; WindowFacts::COUNT] = window_specs();
@@ -153,11 +162,11 @@ static WINDOW: [FeatureSpec; WindowFacts::COUNT] = window_specs();
 macro_rules! feature_table {
     (
         $(static $specs:ident = $prefix:literal;)+
-        fn $quantities:ident($facts:ident: $type:ty) let $bound:pat = $setup:block;
+        fn $values:ident($facts:ident: $type:ty) let $bound:pat = $setup:block;
         $rows:tt
     ) => {
         $(feature_table!(@specs $specs $prefix $rows);)+
-        feature_table!(@quantities $quantities $facts ($type) ($bound) $setup $rows);
+        feature_table!(@values $values $facts ($type) ($bound) $setup $rows);
     };
     (@specs $specs:ident $prefix:literal
         {$($name:ident: $unit:literal, $scale:ident, $low:literal to $high:literal, $doc:literal => $quantity:expr;)*}
@@ -166,16 +175,20 @@ macro_rules! feature_table {
             $(FeatureSpec::new(concat!($prefix, stringify!($name)), $unit, Scale::$scale, $low as f64, $high as f64, $doc),)*
         ];
     };
-    (@quantities $quantities:ident $facts:ident ($type:ty) ($bound:pat) $setup:block
+    (@values $values:ident $facts:ident ($type:ty) ($bound:pat) $setup:block
         {$($name:ident: $unit:literal, $scale:ident, $low:literal to $high:literal, $doc:literal => $quantity:expr;)*}
     ) => {
         pub(super) const COUNT: usize = [$(stringify!($name),)*].len();
 
-        /// The quantities of the table's features, in their order and before scaling.
+        /// The values of the table's features, in their order. Every row's scale and range are
+        /// constants of its own code: most quantities of most flows are zero, and cost next to nothing.
         #[inline]
-        pub(super) fn $quantities($facts: $type) -> [f64; COUNT] {
+        pub(super) fn $values($facts: $type) -> [f32; COUNT] {
             let $bound = $setup;
-            [$($quantity,)*]
+            [$({
+                const SPEC: FeatureSpec = FeatureSpec::new("", "", Scale::$scale, $low as f64, $high as f64, "");
+                SPEC.value($quantity)
+            },)*]
         }
     };
 }

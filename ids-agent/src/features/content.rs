@@ -5,7 +5,7 @@ use crate::payload::{AppProto, DnsFacts, HttpFacts, Login, PayloadFacts, TlsFact
 
 feature_table! {
     static SPECS = "";
-    fn quantities(payload: &PayloadFacts) let (payload, dns, http, tls) = {
+    fn values(payload: &PayloadFacts) let (payload, dns, http, tls) = {
         (payload, payload.dns.as_deref(), payload.http.as_deref(), payload.tls.as_deref())
     };
 

@@ -21,13 +21,16 @@ impl Scale {
 /// `ln(1 + x)` for `x >= 0`, to within 2e-9; zero for anything else.
 ///
 /// The C library's logarithm differs between platforms in the last bit, and a feature must not.
-#[inline]
+#[inline(always)]
 pub(super) const fn ln_1p(x: f64) -> f64 {
-    const SQRT_2: f64 = std::f64::consts::SQRT_2;
     let y = 1.0 + x;
-    if !(x > 0.0 && y < f64::INFINITY) {
-        return 0.0;
-    }
+    if x > 0.0 && y < f64::INFINITY { ln(y) } else { 0.0 }
+}
+
+/// The logarithm of a finite number from one on. Kept out of line: a hundred features use it.
+#[inline(never)]
+const fn ln(y: f64) -> f64 {
+    const SQRT_2: f64 = std::f64::consts::SQRT_2;
     // y = m * 2^e with m within a factor of sqrt(2) of one.
     let bits = y.to_bits();
     let mut exponent = (bits >> 52) as i64 - 1_023;

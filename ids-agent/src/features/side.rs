@@ -7,8 +7,8 @@ use super::{FeatureSpec, Scale, feature_table};
 feature_table! {
     static FORWARD = "fwd_";
     static BACKWARD = "bwd_";
-    fn quantities(slot: Option<&FlowSlot>) let (side, slot) = {
-        let Some(slot) = slot else { return [0.0; COUNT] };
+    fn values(slot: Option<&FlowSlot>) let (side, slot) = {
+        let Some(slot) = slot else { return NOTHING };
         (Side::new(slot), slot)
     };
 
@@ -62,6 +62,17 @@ feature_table! {
         gap_8: "us", Log, 0 to 4.4e9, "time from packet 7 to packet 8" => gap(slot, 6);
     }
 }
+
+/// The values of a silent direction: every quantity is zero.
+const NOTHING: [f32; COUNT] = {
+    let mut values = [0.0; COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        values[at] = FORWARD[at].value(0.0);
+        at += 1;
+    }
+    values
+};
 
 /// Microseconds in a tick of the slots' gaps.
 const GAP_TICK_US: f64 = (1_u64 << GAP_TICK_SHIFT) as f64 / 1e3;
