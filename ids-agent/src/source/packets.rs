@@ -157,7 +157,7 @@ impl PacketTable {
         self.totals.add(Counter::FlowPackets, u64::from(meta.segments.max(1)));
         self.totals.add(Counter::FlowBytes, u64::from(meta.len));
         let hashed = hash(&meta.key, &HashSecret::FIXED);
-        let found = self.index.find(hashed, |&at| self.slots[at as usize].key.words() == meta.key.words()).copied();
+        let found = self.index.find(hashed, |&at| self.slots[at as usize].key.same(&meta.key)).copied();
         let Some(at) = found else {
             let slot = FlowSlot::begin(meta, now_ns, Continuity::Continues);
             self.sample(frame, meta, now_ns, 0, now_ns, batch);
