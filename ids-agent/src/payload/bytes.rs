@@ -1,6 +1,15 @@
 //! Entropy, printable share and first bytes of what one direction sent.
 
+use std::sync::LazyLock;
+
 use super::ByteFacts;
+
+/// `c log2 c` of the counts that samples of the usual size can show.
+static WEIGHTS: LazyLock<[f32; 4_096]> = LazyLock::new(|| std::array::from_fn(|count| weight(count as u32)));
+
+fn weight(count: u32) -> f32 {
+    if count == 0 { 0.0 } else { count as f32 * (count as f32).log2() }
+}
 
 /// Looks at `bytes` as a whole.
 pub(super) fn byte_facts(bytes: &[u8]) -> ByteFacts {
@@ -14,12 +23,13 @@ pub(super) fn byte_facts(bytes: &[u8]) -> ByteFacts {
         }
     }
     let total = bytes.len() as f32;
+    let weights = &*WEIGHTS;
     let (mut weighted, mut printable) = (0.0f32, 0u32);
     for (value, &count) in counts.iter().enumerate() {
         if count == 0 {
             continue;
         }
-        weighted += count as f32 * (count as f32).log2();
+        weighted += weights.get(count as usize).copied().unwrap_or_else(|| weight(count));
         if matches!(value, 0x20..=0x7e | 0x09 | 0x0a | 0x0d) {
             printable += count;
         }

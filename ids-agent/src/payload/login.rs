@@ -79,13 +79,20 @@ pub(super) fn signs(app: AppProto, bytes: &[u8]) -> LoginSigns {
 /// Signs in an HTTP request: an `Authorization` header, or a password among the fields of its path or body.
 pub(super) fn http_request_tries(bytes: &[u8]) -> bool {
     const FIELDS: [&[u8]; 6] = [b"password=", b"passwd=", b"pass=", b"pwd=", b"\"password\":", b"\"pass\":"];
-    let has_field = |field: &&[u8]| {
-        let places = bytes.windows(field.len()).enumerate().filter(|(_, w)| w.eq_ignore_ascii_case(field));
-        // A field's name begins behind something that is not part of a name.
-        let mut before = places.map(|(at, _)| at.checked_sub(1).and_then(|at| bytes.get(at)));
-        before.any(|byte| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric()))
+    // Every field ends in one of two bytes, and few bytes of a request are those.
+    let ends_field = |at: usize| {
+        let front = bytes.get(..=at).unwrap_or(&[]);
+        FIELDS.iter().any(|field| {
+            let Some((before, name)) = front.len().checked_sub(field.len()).and_then(|at| front.split_at_checked(at))
+            else {
+                return false;
+            };
+            // A field's name begins behind something that is not part of a name.
+            name.eq_ignore_ascii_case(field) && before.last().is_none_or(|byte| !byte.is_ascii_alphanumeric())
+        })
     };
-    any_line(bytes, |line| begins(line, b"Authorization:")) || FIELDS.iter().any(has_field)
+    let mut ends = bytes.iter().enumerate().filter(|(_, byte)| matches!(byte, b'=' | b':')).map(|(at, _)| at);
+    any_line(bytes, |line| begins(line, b"Authorization:")) || ends.any(ends_field)
 }
 
 /// CONNECT with the user-name flag, and the code of a CONNACK (MQTT 3.1.1, section 3.2.2.3; 5.0 codes from 0x80).

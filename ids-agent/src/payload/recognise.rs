@@ -67,7 +67,11 @@ pub(super) fn stream(bytes: &[u8]) -> Guess {
 fn text_line(bytes: &[u8]) -> Option<Guess> {
     use AppProto as App;
     let line = bytes.split(|b| *b == b'\n').next().unwrap_or(&[]);
-    let contains = |word: &[u8]| line.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
+    let contains = |word: &[u8]| {
+        let first = word.first().copied().unwrap_or(0);
+        let mut places = line.windows(word.len()).filter(|w| w.first().is_some_and(|b| b.eq_ignore_ascii_case(&first)));
+        places.any(|w| w.eq_ignore_ascii_case(word))
+    };
     let begins = |word: &[u8]| bytes.get(..word.len()).is_some_and(|front| front.eq_ignore_ascii_case(word));
     let app = if bytes.starts_with(b"SSH-") {
         App::Ssh

@@ -4,6 +4,12 @@ use std::{fmt::Write as _, sync::Arc};
 
 /// The text of `bytes`, cut so that the result has at most `bytes_max` bytes.
 pub(super) fn text(bytes: &[u8], bytes_max: usize) -> Arc<str> {
+    if let Some(front) = bytes.get(..bytes_max.min(bytes.len()))
+        && front.iter().all(|byte| matches!(byte, 0x20..=0x7e))
+        && let Ok(front) = std::str::from_utf8(front)
+    {
+        return front.into();
+    }
     // Escapes only lengthen, so bytes behind the cap cannot show.
     let bytes = bytes.get(..bytes_max.saturating_add(4)).unwrap_or(bytes);
     let mut out = String::with_capacity(bytes.len().min(bytes_max));
