@@ -272,6 +272,12 @@ pub trait Detector: Send {
     /// Looks at the flows of one tick and appends what it finds.
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>);
 
+    /// Whether `judge` looks at the features of flows that have not ended. Where no detector does,
+    /// they are not computed, and are all zero.
+    fn reads_open_features(&self) -> bool {
+        true
+    }
+
     /// Running totals since the start.
     fn stats(&self) -> DetectorStats;
 

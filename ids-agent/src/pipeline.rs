@@ -336,6 +336,10 @@ impl Detector for Timed {
         }
     }
 
+    fn reads_open_features(&self) -> bool {
+        self.inner.reads_open_features()
+    }
+
     fn stats(&self) -> DetectorStats {
         self.inner.stats()
     }

@@ -45,6 +45,7 @@ pub struct Engine {
     payloads: PayloadTable,
     windows: HostWindows,
     detectors: Vec<Box<dyn Detector>>,
+    reads_open_features: bool,
     fuse: Fuse,
     judged: u64,
     ended: u64,
@@ -78,6 +79,7 @@ impl Engine {
             payloads: PayloadTable::new(&parts.payload),
             windows: HostWindows::new(&parts.window),
             fuse: Fuse::new(&parts.fuse, witnesses.len(), idle_ns),
+            reads_open_features: parts.detectors.iter().any(|detector| detector.reads_open_features()),
             detectors: parts.detectors,
             judged: 0,
             ended: 0,
@@ -158,7 +160,12 @@ impl Engine {
         self.features.clear();
         for record in chunk {
             let facts = self.payloads.facts(record);
-            self.features.push(extract(record, &self.windows.facts(record), &facts));
+            let wanted = self.reads_open_features || record.is_ended();
+            self.features.push(if wanted {
+                extract(record, &self.windows.facts(record), &facts)
+            } else {
+                FeatureVector::ZERO
+            });
             self.facts.push(facts);
             match record.state {
                 FlowState::Open => {}
