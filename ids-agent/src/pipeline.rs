@@ -274,6 +274,7 @@ fn publish(
         flows_active: stats.flow.active,
         flows_started: stats.flow.started,
         flows_ended: crate::flow::FlowEnd::ALL.iter().map(|end| (end.label(), stats.flow.ended_by(*end))).collect(),
+        slots_stale: stats.flow.slots_stale,
         forgotten: forgotten(&stats),
         flows_judged: stats.judged,
         engine_queue_batches: sent.saturating_sub(judged),
@@ -290,6 +291,7 @@ fn publish(
 /// What bounded tables let go early.
 fn forgotten(stats: &EngineStats) -> Vec<(&'static str, u64)> {
     vec![
+        ("evicted_slots", stats.flow.slots_forgotten),
         ("payload_flows", stats.payload.flows_evicted),
         ("payload_bytes", stats.payload.bytes_evicted),
         ("window_sources", stats.window.sources_evicted),

@@ -206,8 +206,9 @@ impl Config {
         if !(1..=86_400).contains(&flow.idle_timeout_secs) {
             return fault("flow.idle_timeout_secs", &flow.idle_timeout_secs, "1 to 86400");
         }
-        if flow.closed_linger_secs > flow.idle_timeout_secs {
-            return fault("flow.closed_linger_secs", &flow.closed_linger_secs, "at most flow.idle_timeout_secs");
+        // Without a linger every packet would be a slot of its own.
+        if !(1..=flow.idle_timeout_secs).contains(&flow.closed_linger_secs) {
+            return fault("flow.closed_linger_secs", &flow.closed_linger_secs, "1 to flow.idle_timeout_secs");
         }
         if !(1..=86_400).contains(&flow.active_timeout_secs) {
             return fault("flow.active_timeout_secs", &flow.active_timeout_secs, "1 to 86400");
@@ -316,6 +317,7 @@ mod tests {
         );
         assert!(fault("[flow]\nflows_max = \"many\"\n").starts_with("ids.toml:2: flow.flows_max: invalid type"));
         assert!(fault("[flow\n").starts_with("ids.toml:1: not valid TOML: "));
+        assert!(fault("flow.closed_linger_secs = 0").ends_with("is out of range: 1 to flow.idle_timeout_secs"));
         assert!(fault("flow.tick_millis = 1").contains(":1: flow.tick_millis = 1 is out of range: 10 to 60000"));
     }
 

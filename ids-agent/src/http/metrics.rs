@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub flows_active: u64,
     pub flows_started: u64,
     pub flows_ended: Vec<(&'static str, u64)>,
+    /// Snapshots of slots that brought nothing new.
+    pub slots_stale: u64,
     /// Entries that bounded tables let go early, by table.
     pub forgotten: Vec<(&'static str, u64)>,
     pub flows_judged: u64,
@@ -61,6 +63,7 @@ pub struct Metrics {
     flows_active: IntGauge,
     flows_started: IntCounter,
     flows_ended: IntCounterVec,
+    slots_stale: IntCounter,
     forgotten: IntCounterVec,
     flows_judged: IntCounter,
     findings: IntCounterVec,
@@ -125,6 +128,10 @@ impl Metrics {
             flows_active: plain.gauge("ids_flows_active", "Flows in progress.")?,
             flows_started: plain.counter("ids_flows_started_total", "Flows that began.")?,
             flows_ended: plain.counters("ids_flows_ended_total", "Flows that ended.", &["reason"])?,
+            slots_stale: plain.counter(
+                "ids_slots_stale_total",
+                "Snapshots of slots that were older than what was known, or told of their end a second time.",
+            )?,
             forgotten: plain.counters(
                 "ids_entries_forgotten_total",
                 "Entries that a bounded table let go early.",
@@ -241,6 +248,7 @@ impl Metrics {
         for (reason, total) in &now.flows_ended {
             raise(&self.flows_ended.with_label_values(&[reason]), *total);
         }
+        raise(&self.slots_stale, now.slots_stale);
         for (table, total) in &now.forgotten {
             raise(&self.forgotten.with_label_values(&[table]), *total);
         }
