@@ -147,8 +147,9 @@ fn age(now: u16, last: u16) -> u16 {
     if ticks >= AGE_END { 0 } else { ticks }
 }
 
+/// The counterpart of `age`: what is so long ago that it counts as ahead is not earlier either.
 fn is_later(now: u16, last: u16) -> bool {
-    age(last, now) == 0
+    now.wrapping_sub(last) < AGE_END
 }
 
 #[cfg(test)]
@@ -193,6 +194,19 @@ mod tests {
             assert!(distinct.counts(102)[0] > 0.9 * things as f32);
             assert_eq!(distinct.counts(103)[0], 0.0);
             assert!(distinct.counts(103)[1] > 0.9 * things as f32);
+        }
+    }
+
+    #[test]
+    fn what_comes_back_after_a_day_counts_again() {
+        const DAY: u32 = 24 * 3_600 / 5;
+        for things in [10, 200] {
+            let mut distinct = filled(things, 100);
+            let hasher = FixedState::with_seed(3);
+            for thing in 0..things {
+                distinct.insert(hasher.hash_one(thing), 100 + DAY);
+            }
+            assert!(distinct.counts(100 + DAY)[0] > 0.9 * things as f32);
         }
     }
 
