@@ -16,18 +16,23 @@ const ROWS_PER_ROUND: usize = 8_192;
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = models::find(None)?;
     let mut measured = Vec::new();
+    let mut largest = serde_json::Map::new();
     for (backend, inference) in backends()? {
         for name in ["classifier", "autoencoder"] {
             let files = models::read(&dir.join(name))?;
             let mut model = Model::new(&files, &inference, 256)?;
             for batch in BATCHES {
                 let us = us_per_row(&mut model, batch)?;
+                if batch == 256 {
+                    largest.insert(format!("{backend}_{name}_us_per_flow_at_256"), us.into());
+                }
                 measured
                     .push(serde_json::json!({"backend": backend, "model": name, "batch": batch, "us_per_flow": us}));
             }
         }
     }
-    println!("{}", serde_json::to_string_pretty(&serde_json::json!({"features": FEATURES, "inference": measured}))?);
+    let told = serde_json::json!({"features": FEATURES, "inference": measured, "ratios": largest});
+    println!("{}", serde_json::to_string_pretty(&told)?);
     Ok(())
 }
 
