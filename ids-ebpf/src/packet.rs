@@ -170,8 +170,7 @@ impl SkbPacket {
         if size == 0 {
             return (1, 0);
         }
-        // SAFETY: as above. The count is missing on packets from a guest; the parser works it out
-        // from the payload.
+        // SAFETY: as above. The count is missing on packets from a guest, which then count as one.
         let count = unsafe { (*self.skb).gso_segs };
         (count as u16, size as u16)
     }
