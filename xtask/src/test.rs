@@ -1,7 +1,6 @@
 //! `cargo xtask test`: every check and test that needs no emulator, in the order in which they fail fastest.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::{Duration, Instant},
@@ -129,7 +128,7 @@ fn lab() -> Result<()> {
         println!("test: not root, so the lab is left out");
         return Ok(());
     }
-    let binary = workspace::target_dir()?.join("debug/ids-agent");
-    let xtask = env::current_exe().context("this program's own path is unknown")?;
-    must(Command::new(xtask).args(["run", "--lab", "--json", "--binary"]).arg(binary))
+    // Not this program's own path: the build of the tests has put another file in its place.
+    let built = workspace::target_dir()?.join("debug");
+    must(Command::new(built.join("xtask")).args(["run", "--lab", "--json", "--binary"]).arg(built.join("ids-agent")))
 }
