@@ -36,8 +36,8 @@ mod serve;
 
 pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};
 
-/// Batches in the line: one being filled, one being judged, two between.
-const BATCHES: usize = 4;
+/// Batches in the line: one being filled, one being judged, one between.
+const BATCHES: usize = 3;
 /// Lines that a sink takes from its queue at once.
 const LINES_TAKEN_MAX: usize = 256;
 
