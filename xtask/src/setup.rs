@@ -50,7 +50,7 @@ struct Need {
 enum Kind {
     /// A part of the Rust installation.
     Component,
-    /// A program of crates.io at this version.
+    /// A program that cargo installs, at this version.
     Crate(&'static str),
     /// A program, and the Debian package that brings it.
     Program(&'static str),
