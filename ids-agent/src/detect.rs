@@ -81,16 +81,22 @@ pub enum Witness {
     Classifier,
     Anomaly,
     Behaviour,
+    /// What the sampled bytes say: attack patterns, odd handshakes.
+    Payload,
+    /// Lists of known bad addresses, names and fingerprints.
+    Intel,
 }
 
 impl Witness {
-    pub const ALL: [Self; 3] = [Self::Classifier, Self::Anomaly, Self::Behaviour];
+    pub const ALL: [Self; 5] = [Self::Classifier, Self::Anomaly, Self::Behaviour, Self::Payload, Self::Intel];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Classifier => "classifier",
             Self::Anomaly => "anomaly",
             Self::Behaviour => "behaviour",
+            Self::Payload => "payload",
+            Self::Intel => "intel",
         }
     }
 }
@@ -281,10 +287,33 @@ pub trait Detector: Send {
     /// Running totals since the start.
     fn stats(&self) -> DetectorStats;
 
+    /// Names the part of the state file that `save` fills, and the layout of it: `device_baselines/1`. None where
+    /// nothing is worth keeping over a restart.
+    fn state_name(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Appends what must survive a restart. Times are those of `now_ns`'s axis; `restore` is told how it moved.
+    fn save(&self, _now_ns: u64, _out: &mut Vec<u8>) {}
+
+    /// Takes back what `save` wrote, bounded like everything else.
+    fn restore(&mut self, _saved: &[u8], _now_ns: u64) -> Result<(), StateError> {
+        Ok(())
+    }
+
     /// The model behind it, where there is one.
     fn model(&self) -> Option<ModelInfo> {
         None
     }
+}
+
+/// Saved state that is not taken back. The detector then starts as new.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("saved state `{name}` is unreadable at byte {at}: {reason}")]
+pub struct StateError {
+    pub name: &'static str,
+    pub at: usize,
+    pub reason: &'static str,
 }
 
 /// What a detector has done since the start.

@@ -87,11 +87,13 @@ pub enum Voice {
 }
 
 impl Voice {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Together,
         Self::Alone(Witness::Classifier),
         Self::Alone(Witness::Anomaly),
         Self::Alone(Witness::Behaviour),
+        Self::Alone(Witness::Payload),
+        Self::Alone(Witness::Intel),
     ];
 
     pub fn name(self) -> &'static str {
@@ -357,7 +359,7 @@ mod tests {
         };
         assert_eq!(
             Voice::ALL.map(|voice| opinion.of(voice)),
-            [Class::Flood, Class::Flood, Class::Benign, Class::PortScan]
+            [Class::Flood, Class::Flood, Class::Benign, Class::PortScan, Class::Benign, Class::Benign]
         );
     }
 

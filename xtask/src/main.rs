@@ -2,7 +2,6 @@
 
 mod bench;
 mod eval;
-mod lab;
 mod metrics;
 mod netns;
 mod page;

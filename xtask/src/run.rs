@@ -1,4 +1,6 @@
-//! `cargo xtask run`: builds the agent and runs it, in the lab or on an interface of this machine.
+//! `cargo xtask run`: builds the agent and runs it, in a small lab or on an interface of this machine.
+
+mod demo;
 
 use std::{
     os::unix::process::CommandExt,
@@ -9,7 +11,6 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    lab,
     process::{find, is_root, line, must},
     setup::{self, Purpose},
     workspace,
@@ -59,7 +60,7 @@ fn in_lab(args: &Args) -> Result<ExitCode> {
             target.join("debug/ids-agent")
         }
     };
-    lab::run(&lab::Options {
+    demo::run(&demo::Options {
         seconds: args.seconds,
         keep: args.keep,
         json: args.json,

@@ -56,6 +56,7 @@ pub struct FuseStats {
 const fn weight(witness: Witness) -> f32 {
     match witness {
         Witness::Behaviour => 0.95,
+        Witness::Payload | Witness::Intel => 0.9,
         Witness::Classifier => 0.8,
         Witness::Anomaly => 0.3,
     }

@@ -1,4 +1,4 @@
-//! The lab: a gateway, a client, a server and an attacker in network namespaces, and the agent on the gateway. Real
+//! `run --lab`: a gateway, a client, a server and an attacker in network namespaces, and the agent on the gateway. Real
 //! traffic, a real scan, and a verdict on what the agent said. Leaves nothing behind.
 
 mod agent;
