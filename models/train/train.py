@@ -15,7 +15,7 @@ import graph
 import measure
 import networks
 import paper
-from table import CLASSES, load, weights
+from table import CLASSES, folds, load, read_tsv, weights
 
 CHOICES = [
     {"hidden": [48, 24], "members": 2, "alpha": alpha, "blur": 0.5, "dropped": 0.1, "copies": 1, "epochs": 5}
@@ -29,11 +29,35 @@ def main():
     parser.add_argument("--rows", type=Path, required=True, help="folder with schema.json, captures.tsv, rows.*")
     parser.add_argument("--out", type=Path, required=True, help="folder that gets classifier/ and autoencoder/")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--held-out", metavar="K/N", help="leaves the sources of fold K of N out of everything, thresholds "
+                        "too, and lists their captures in held_out.txt: for judging captures by models that never saw them")
     args = parser.parse_args()
     table = load(args.rows, args.seed)
+    if args.held_out:
+        table = hold_out(table, args)
     print(f"{len(table)} rows of {table.flow.max() + 1} flows from {len(np.unique(table.source))} sources", flush=True)
     train_classifier(table, args)
     train_autoencoder(table, args)
+
+
+def hold_out(table, args):
+    fold, count = (int(number) for number in args.held_out.split("/"))
+    fold_of = folds(table, count)
+    rows = read_tsv(args.rows / "captures.tsv")
+    args.out.mkdir(parents=True, exist_ok=True)
+    listed = [row["path"] for at, row in enumerate(rows) if fold_of_capture(table, fold_of, at, row["source"]) == fold]
+    (args.out / "held_out.txt").write_text("".join(f"{path}\n" for path in listed))
+    seen = table.take(fold_of != fold)
+    _, seen.flow = np.unique(seen.flow, return_inverse=True)
+    return seen
+
+
+def fold_of_capture(table, fold_of, capture, source):
+    """A capture without labelled rows goes with most rows of its source."""
+    rows = fold_of[table.capture == capture]
+    if len(rows) == 0:
+        rows = fold_of[table.source == table.sources.index(source)]
+    return np.bincount(rows).argmax() if len(rows) else 0
 
 
 def train_classifier(table, args):
