@@ -207,6 +207,31 @@ fn one_flow_that_looks_like_a_scan_is_no_incident_and_five_are_one() {
 }
 
 #[test]
+fn plain_evidence_in_one_flow_is_told_at_once_and_a_weak_sign_is_not() {
+    for (score, told) in [(0.9, 1), (0.3, 0)] {
+        let mut rig = Rig::new(&FuseSettings::default());
+        let flow = ended(1, key(1, 2, 53), 100 * SEC);
+        let sign = finding(Witness::Payload, Class::DnsTunnel, Subject::Flow { id: 1 }, &flow, score);
+        rig.step(101, &[flow], vec![sign]);
+        assert_eq!(rig.told.len(), told, "score {score}");
+    }
+}
+
+#[test]
+fn flows_named_one_by_one_join_what_was_told_of_their_hosts() {
+    let mut rig = Rig::new(&FuseSettings::default());
+    let flows: Vec<FlowRecord> = (0..9).map(|at| ended(at, key(1, 2, at as u16 + 20), 100 * SEC)).collect();
+    let scan = Subject::Pair { src: host(1), dst: host(2) };
+    rig.step(100, &flows[..1], vec![finding(Witness::Behaviour, Class::PortScan, scan, &flows[0], 0.9)]);
+    rig.step(101, &flows[1..], flows[1..].iter().map(|flow| on_flow(Class::PortScan, flow, 0.9)).collect());
+    rig.finish(102);
+    // Two witnesses that agree are more severe than one.
+    assert_eq!(rig.stages(), [Stage::Opened, Stage::Escalated]);
+    assert!(rig.told.iter().all(|incident| incident.id == rig.told[0].id));
+    assert_eq!(rig.told[1].flows, 9);
+}
+
+#[test]
 fn a_flood_from_many_sources_is_one_incident_of_its_target() {
     let mut rig = Rig::new(&FuseSettings::default());
     let flows: Vec<FlowRecord> = (0..200).map(|at| ended(at, key(at as u8, 250, 80), 100 * SEC)).collect();

@@ -218,21 +218,24 @@ impl Incidents {
         }
     }
 
-    /// The live incident a finding belongs to, the broadest first; else the one it would open.
+    /// The told incident a finding belongs to, the broadest first; else the one it would open. What is found
+    /// about one flow also belongs to what was told of its two hosts.
     fn home(&self, finding: &Finding) -> Key {
         let key = Key::of(finding);
         let flow = &finding.exemplar;
         if finding.class == Class::Anomaly {
             return self.explained_by(flow).unwrap_or(key);
         }
-        let source = Key { source: key.source, target: None, ..key };
+        let source = Key { source: key.source.or(Some(flow.src)), target: None, ..key };
         let target = Key { source: None, target: key.target.or(Some(flow.dst)), ..key };
-        let told = |key: &Key| self.entries.get(key).is_some_and(|entry| entry.told.is_some());
-        let broader = match (key.source, key.target) {
-            (Some(_), Some(_)) => [Some(source), Some(target)],
-            (Some(_), None) | (None, Some(_)) | (None, None) => [None, None],
+        let pair = Key { source: Some(flow.src), target: Some(flow.dst), ..key };
+        let homes: &[Key] = match finding.subject {
+            Subject::Flow { .. } => &[source, target, pair],
+            Subject::Pair { .. } | Subject::Service { .. } => &[source, target],
+            Subject::Source { .. } | Subject::Target { .. } => &[],
         };
-        broader.into_iter().flatten().find(told).unwrap_or(key)
+        let told = |key: &&Key| self.entries.get(key).is_some_and(|entry| entry.told.is_some());
+        homes.iter().find(told).copied().unwrap_or(key)
     }
 
     /// What is unusual about a flow is explained by a told incident of its hosts.
@@ -290,10 +293,19 @@ impl Incidents {
     }
 }
 
-/// Whether enough was seen to tell: a pattern over many flows, several witnesses, or enough flows.
+/// The score from which a witness that looks at content or at lists proves an incident alone.
+const PLAIN_FROM: f32 = 0.5;
+
+/// Whether enough was seen to tell: a pattern over many flows, plain evidence, or enough flows.
 fn is_proven(class: Class, entry: &Entry) -> bool {
-    let counts = entry.scores.iter().any(|said| said.witness == Witness::Behaviour && said.class == class);
-    counts || entry.flows >= flows_needed(class)
+    let proves = |said: &&WitnessScore| match said.witness {
+        // It counted many flows already.
+        Witness::Behaviour => true,
+        Witness::Payload | Witness::Intel => said.score >= PLAIN_FROM,
+        Witness::Classifier | Witness::Anomaly => false,
+    };
+    let proven = entry.scores.iter().filter(|said| said.class == class).any(|said| proves(&said));
+    proven || entry.flows >= flows_needed(class)
 }
 
 fn add_score(scores: &mut Vec<WitnessScore>, finding: &Finding) {
