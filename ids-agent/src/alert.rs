@@ -1,7 +1,7 @@
 //! Alerts and flow lines: what the engine decided, as one line of JSON. Knows no file and no socket.
 //!
 //! `Alert` and `FlowLine` gather the values once; `native`, `eve` and `ecs` give them their shapes.
-//! Version 1 of the native form is described in `docs/operations.md`; fields are added, never renamed.
+//! Version 1 of the native form is described in `docs/alerts.md`; fields are added, never renamed.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -18,6 +18,7 @@ use crate::{
 
 mod app;
 mod attack;
+mod doubt;
 mod ecs;
 mod eve;
 mod json;
@@ -25,6 +26,7 @@ mod native;
 mod signature;
 
 pub use attack::Technique;
+use doubt::Doubt;
 pub use signature::{GID, REV, SIGNATURES, Signature};
 
 /// Version of the native form, as `ids.version`.
@@ -80,11 +82,16 @@ impl Renderer {
 struct Alert<'a> {
     at: Timestamp,
     first: Timestamp,
+    /// When the line was made; absent on replay, which says the same at any time.
+    emitted: Option<Timestamp>,
     ends: Endpoints<'a>,
     signature: &'static Signature,
     severity: Severity,
     attack: Option<Technique>,
     incident: &'a Incident,
+    /// Why, naming who did it to whom.
+    reason: Cow<'a, str>,
+    doubt: Doubt,
     flow: Option<Counts>,
     provenance: &'a Provenance,
 }
@@ -102,6 +109,9 @@ impl<'a> Alert<'a> {
         Self {
             at: offset.wall(incident.last_ns),
             first: offset.wall(incident.first_ns),
+            emitted: provenance.axis.now(),
+            reason: reason(incident, &ends),
+            doubt: Doubt::of(incident, ends.src, ends.dst),
             signature: signature::of(incident.class, incident.kind),
             severity: incident.severity,
             attack: attack::technique_of(incident.class, incident.kind, ends.src),
@@ -138,6 +148,50 @@ impl<'a> Alert<'a> {
             Stage::Opened | Stage::Escalated => self.signature.text.to_owned(),
         }
     }
+}
+
+/// Longest reason in a line, in bytes: a detector may quote what a peer sent.
+const REASON_BYTES_MAX: usize = 1_024;
+
+/// The incident's reason, with the parties in front where it does not name them itself.
+fn reason<'a>(incident: &'a Incident, ends: &Endpoints<'_>) -> Cow<'a, str> {
+    let text = capped(&incident.reason, REASON_BYTES_MAX);
+    let (source, target) = (ends.src.to_string(), ends.dst.to_string());
+    let parties = match incident.subject {
+        Subject::Source { .. } if !names(text, &source) => source,
+        Subject::Target { .. } if !names(text, &target) => target,
+        Subject::Flow { .. } | Subject::Pair { .. } | Subject::Service { .. }
+            if !(names(text, &source) && names(text, &target)) =>
+        {
+            match ends.ports {
+                Some((_, port)) => format!("{source} to {target} port {port}/{}", ends.proto_name.to_ascii_lowercase()),
+                None => format!("{source} to {target} by {}", ends.proto_name),
+            }
+        }
+        _ => return Cow::Borrowed(text),
+    };
+    Cow::Owned(format!("{parties}: {text}"))
+}
+
+/// Whether `address` stands in `text` as itself, not as part of a longer one.
+fn names(text: &str, address: &str) -> bool {
+    let joins = |character: char| character.is_ascii_alphanumeric();
+    text.match_indices(address).any(|(at, _)| {
+        let before = text.get(..at).and_then(|part| part.chars().next_back());
+        let mut after = text.get(at + address.len()..).unwrap_or_default().chars();
+        let goes_on = match after.next() {
+            // The end of a sentence is none of an address; `10.0.0.7:80` names it.
+            Some('.') => after.next().is_some_and(joins),
+            Some(':') => address.contains(':') && after.next().is_some_and(joins),
+            next => next.is_some_and(joins),
+        };
+        !goes_on && !before.is_some_and(|character| joins(character) || matches!(character, '.' | ':'))
+    })
+}
+
+/// The front of `text`, at most `bytes_max` bytes of it.
+fn capped(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
 }
 
 /// Everything a flow line says, before it has a shape.

@@ -79,6 +79,14 @@ impl Axis {
             Self::Boottime => WallOffset::of_boottime(),
         }
     }
+
+    /// The time now, where the source runs with the clock: a capture's time is another.
+    pub fn now(self) -> Option<Timestamp> {
+        match self {
+            Self::Wall => None,
+            Self::Boottime => Some(Timestamp::from_unix_ns(wall_ns())),
+        }
+    }
 }
 
 /// A point in wall time.

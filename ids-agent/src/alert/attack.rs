@@ -64,7 +64,7 @@ pub(super) fn technique_of(class: Class, kind: &str, src: IpAddr) -> Option<Tech
 }
 
 /// Whether an address belongs to a private network (RFC 1918, RFC 4193), the link or the host.
-fn is_inside(address: IpAddr) -> bool {
+pub(super) fn is_inside(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || v4.is_loopback(),
         IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback(),

@@ -16,11 +16,8 @@ pub(super) fn alert(alert: &Alert<'_>) -> Value {
     let incident = alert.incident;
     let duration_ns = incident.last_ns.saturating_sub(incident.first_ns);
     let mut line = common(alert.at.rfc3339().to_string(), &alert.ends, alert.provenance, "ids.alert");
-    put(&mut line, "message", json!(incident.reason));
-    put(
-        &mut line,
-        "event",
-        json!({
+    put(&mut line, "message", json!(alert.reason));
+    let mut event = json!({
             "kind": "alert",
             "category": ["intrusion_detection", "network"],
             "type": ["info"],
@@ -35,9 +32,12 @@ pub(super) fn alert(alert: &Alert<'_>) -> Value {
             "start": alert.first.rfc3339().to_string(),
             "end": alert.at.rfc3339().to_string(),
             "duration": duration_ns,
-            "reason": incident.reason,
-        }),
-    );
+            "reason": alert.reason,
+    });
+    if let Some(at) = alert.emitted {
+        insert(&mut event, "created", json!(at.rfc3339().to_string()));
+    }
+    put(&mut line, "event", event);
     put(
         &mut line,
         "rule",
@@ -73,6 +73,8 @@ pub(super) fn alert(alert: &Alert<'_>) -> Value {
         "confidence": rounded(incident.score),
         "agreement": rounded(incident.agreement),
         "witnesses": WitnessLine::all(&incident.witnesses),
+        "false_if": alert.doubt.false_if,
+        "next": alert.doubt.next,
         "evidence": EvidenceLine::all(&incident.evidence),
         "subject": alert.subject(),
         "incident": format!("{:016x}", incident.id),

@@ -55,7 +55,9 @@ fn metadata(alert: &Alert<'_>) -> BTreeMap<&'static str, Vec<String>> {
     let mut metadata = BTreeMap::from([
         ("ids_class", vec![incident.class.name().to_owned()]),
         ("ids_confidence", vec![format!("{:.4}", incident.score)]),
-        ("ids_reason", vec![incident.reason.clone()]),
+        ("ids_reason", vec![alert.reason.clone().into_owned()]),
+        ("ids_false_if", vec![alert.doubt.false_if.clone()]),
+        ("ids_next", vec![alert.doubt.next.clone()]),
         ("ids_incident", vec![format!("{:016x}", incident.id)]),
         ("ids_stage", vec![alert.stage().to_owned()]),
         ("ids_suppressed", vec![incident.suppressed.to_string()]),
@@ -68,6 +70,7 @@ fn metadata(alert: &Alert<'_>) -> BTreeMap<&'static str, Vec<String>> {
             metadata.insert(name, values);
         }
     };
+    put("ids_emitted", alert.emitted.map(|at| at.eve().to_string()).into_iter().collect());
     put("ids_kind", Some(incident.kind.to_owned()).filter(|kind| !kind.is_empty()).into_iter().collect());
     put(
         "ids_witnesses",

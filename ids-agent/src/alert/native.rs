@@ -135,6 +135,8 @@ struct IdsAlert<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     attack: Option<AttackObject>,
     reason: &'a str,
+    false_if: &'a str,
+    next: &'a str,
     evidence: Vec<EvidenceLine>,
     subject: &'static str,
     /// 16 hexadecimal digits: a number this long would be cut by readers that hold doubles.
@@ -143,6 +145,8 @@ struct IdsAlert<'a> {
     suppressed: u64,
     flows: u64,
     first_seen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emitted: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<&'static str>,
     models: Vec<ModelLine<'a>>,
@@ -182,7 +186,9 @@ pub(super) fn alert<'a>(alert: &'a Alert<'a>) -> NativeAlert<'a> {
                 name: technique.name,
                 tactic: technique.tactic_name,
             }),
-            reason: &incident.reason,
+            reason: &alert.reason,
+            false_if: &alert.doubt.false_if,
+            next: &alert.doubt.next,
             evidence: EvidenceLine::all(&incident.evidence),
             subject: alert.subject(),
             incident: format!("{:016x}", incident.id),
@@ -190,6 +196,7 @@ pub(super) fn alert<'a>(alert: &'a Alert<'a>) -> NativeAlert<'a> {
             suppressed: incident.suppressed,
             flows: incident.flows,
             first_seen: alert.first.eve().to_string(),
+            emitted: alert.emitted.map(|at| at.eve().to_string()),
             login: login_name(alert.ends.payload),
             models: ModelLine::all(&alert.provenance.models),
             agent_version: alert.provenance.agent_version,

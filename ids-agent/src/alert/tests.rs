@@ -285,3 +285,59 @@ fn a_summary_says_how_much_it_stands_for() {
     assert!(line["alert"]["signature"].as_str().unwrap().ends_with("(suppressed 41)"));
     assert_eq!(line["ids"]["suppressed"], 41);
 }
+
+/// The reason of an alert about `subject` for which a detector gave `said`.
+fn told(subject: Subject, said: &str) -> String {
+    let alert = Incident { subject, reason: said.to_owned(), ..incident() };
+    parsed(&renderer(AlertFormat::Native).alert(&alert))["ids"]["reason"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_reason_without_addresses_is_told_with_them() {
+    let key = incident().key;
+    let flow = Subject::Flow { id: FLOW_ID };
+    assert_eq!(told(flow, "it looks like a scan"), "10.0.0.7 to 10.0.0.9 port 443/tcp: it looks like a scan");
+    assert_eq!(told(flow, "10.0.0.7 probes 10.0.0.9."), "10.0.0.7 probes 10.0.0.9.");
+    assert_eq!(told(Subject::Source { src: key.src }, "it probes 10.0.0.70"), "10.0.0.7: it probes 10.0.0.70");
+    assert_eq!(told(Subject::Target { dst: key.dst }, "10.0.0.9:443 is flooded"), "10.0.0.9:443 is flooded");
+}
+
+#[test]
+fn a_long_reason_is_cut_at_a_character() {
+    let long = format!("10.0.0.7 to 10.0.0.9 {}", "ü".repeat(4_000));
+    let cut = told(incident().subject, &long);
+    assert!(cut.len() <= REASON_BYTES_MAX && cut.ends_with('ü'));
+}
+
+#[test]
+fn every_form_says_what_would_make_it_false_and_what_to_do() {
+    let strings = [
+        (AlertFormat::Native, ["/ids/false_if", "/ids/next"]),
+        (AlertFormat::Eve, ["/alert/metadata/ids_false_if/0", "/alert/metadata/ids_next/0"]),
+        (AlertFormat::Ecs, ["/ids/false_if", "/ids/next"]),
+    ];
+    for (format, [false_if, next]) in strings {
+        let line = parsed(&renderer(format).alert(&incident()));
+        let text = |at: &str| line.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+        assert!(text(false_if).starts_with("10.0.0.7 is a scanner"), "{line}");
+        assert!(text(false_if).ends_with("`ids-agent feedback 0000000000001234 false`"), "{line}");
+        assert!(text(next).contains("10.0.0.7"), "{line}");
+    }
+}
+
+#[test]
+fn a_live_alert_says_when_it_was_made_and_a_replayed_one_does_not() {
+    let live = |format| {
+        let mut renderer = renderer(format);
+        renderer.provenance.axis = Axis::Boottime;
+        renderer
+    };
+    for (format, at) in [
+        (AlertFormat::Native, "/ids/emitted"),
+        (AlertFormat::Eve, "/alert/metadata/ids_emitted/0"),
+        (AlertFormat::Ecs, "/event/created"),
+    ] {
+        assert!(parsed(&renderer(format).alert(&incident())).pointer(at).is_none());
+        assert!(parsed(&live(format).alert(&incident())).pointer(at).is_some_and(Value::is_string));
+    }
+}
