@@ -30,6 +30,7 @@ pub struct Config {
     pub payload: PayloadSettings,
     pub detect: DetectSettings,
     pub fuse: FuseSettings,
+    pub state: StateSettings,
     pub alert: AlertSettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
@@ -293,6 +294,23 @@ impl FuseSettings {
 impl Default for FuseSettings {
     fn default() -> Self {
         Self { dedup_secs: 300, verdict_hold_secs: 10, incidents_max: 4_096, allow: Vec::new() }
+    }
+}
+
+/// What survives a restart of `run`; a replay keeps nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StateSettings {
+    pub enabled: bool,
+    /// Where it is kept. Without the directory the agent says so and starts as new each time.
+    pub dir: PathBuf,
+    /// How often it is written; at the end of a run it is written in any case.
+    pub every_secs: u64,
+}
+
+impl Default for StateSettings {
+    fn default() -> Self {
+        Self { enabled: true, dir: PathBuf::from("/var/lib/ids-agent"), every_secs: 300 }
     }
 }
 

@@ -8,12 +8,14 @@ use ids_common::flow::FlowKey;
 use serde::{Deserialize, Serialize};
 
 use crate::{features::FeatureVector, flow::FlowRecord, payload::PayloadFacts};
+use saved::AxisShift;
 
 pub mod anomaly;
 pub mod behaviour;
 mod engine;
 pub mod fuse;
 pub mod model;
+pub mod saved;
 
 pub use engine::{Engine, EngineParts, EngineStats, Judging};
 
@@ -278,6 +280,10 @@ pub trait Detector: Send {
     /// Looks at the flows of one tick and appends what it finds.
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>);
 
+    /// Hears what all witnesses found in the flows it has just judged, itself included: what was called an attack must
+    /// not be learned as ordinary.
+    fn learn(&mut self, _findings: &[Finding]) {}
+
     /// Whether `judge` looks at the features of flows that have not ended. Where no detector does,
     /// they are not computed, and are all zero.
     fn reads_open_features(&self) -> bool {
@@ -293,11 +299,13 @@ pub trait Detector: Send {
         None
     }
 
-    /// Appends what must survive a restart. Times are those of `now_ns`'s axis; `restore` is told how it moved.
+    /// Appends what must survive a restart, best through `saved::Saver`. Times are those of `now_ns`'s axis;
+    /// `restore` is told how it moved.
     fn save(&self, _now_ns: u64, _out: &mut Vec<u8>) {}
 
-    /// Takes back what `save` wrote, bounded like everything else.
-    fn restore(&mut self, _saved: &[u8], _now_ns: u64) -> Result<(), StateError> {
+    /// Takes back what `save` wrote, bounded like everything else, best through `saved::Saved`. Every time in it has
+    /// to go through `shift`. On an error the detector stays as new.
+    fn restore(&mut self, _saved: &[u8], _shift: AxisShift) -> Result<(), StateError> {
         Ok(())
     }
 

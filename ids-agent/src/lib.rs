@@ -18,4 +18,5 @@ pub mod payload;
 pub mod pipeline;
 pub mod sink;
 pub mod source;
+pub mod state;
 pub mod supervisor;

@@ -24,16 +24,19 @@ use crate::{
     clock::Stopwatch,
     detect::{
         Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging, ModelInfo,
-        Outcome, Severity, Verdict, Witness,
+        Outcome, Severity, StateError, Verdict, Witness, saved::AxisShift,
     },
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
     sink::{AlertSink, Line, LineQueue, Overflow, Rank, SinkError, SinkStats, Work},
     source::{Batch, FlowSource, Progress, Totals},
+    state::StateStore,
     supervisor::{Roster, StopFlag},
 };
 
+mod keep;
 mod serve;
 
+use keep::Keeping;
 pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};
 
 /// Batches in the line: one being filled, one being judged, one between.
@@ -88,6 +91,8 @@ pub struct Control {
     pub stop: StopFlag,
     pub roster: Roster,
     pub gauges: Gauges,
+    /// Where the detectors' state is kept; a replay keeps none.
+    pub state: Option<Arc<StateStore>>,
 }
 
 /// What the line has done by its end.
@@ -135,7 +140,10 @@ where
         }
         .map_err(|source| PipelineError::Spawn { name: "source", source })?;
 
-        let (totals, batches_judged) = judge(&from_source, &give_back, &mut engine, consumer, control, &sent, &waits);
+        let keeping = control.state.as_ref().map(|store| Keeping::start(scope, store, &control.roster)).transpose();
+        let keeping = keeping.map_err(|source| PipelineError::Spawn { name: "state", source })?;
+        let (totals, batches_judged) =
+            judge(&from_source, &give_back, &mut engine, consumer, control, keeping, [&sent, &waits]);
         let complete = match reader.join() {
             Ok(read) => read.map_err(PipelineError::Source)?,
             Err(_) => return Err(PipelineError::Panicked { name: "source" }),
@@ -198,8 +206,8 @@ fn judge(
     engine: &mut Engine,
     consumer: &mut dyn Consumer,
     control: &Control,
-    sent: &AtomicU64,
-    waits: &AtomicU64,
+    mut keeping: Option<Keeping>,
+    [sent, waits]: [&AtomicU64; 2],
 ) -> (Totals, u64) {
     let mut outcome = Outcome::default();
     let mut totals = Totals::default();
@@ -218,9 +226,15 @@ fn judge(
         // The source may be gone already.
         let _ = give_back.send(parcel.batch);
         publish(control, consumer, engine, &totals, &state, [judged, sent.load(Ordering::Relaxed)], waits);
+        if let Some(keeping) = &mut keeping {
+            keeping.tick(engine);
+        }
     }
     engine.end();
     judge_all(engine, &mut outcome, consumer, control);
+    if let Some(keeping) = keeping {
+        keeping.finish(engine);
+    }
     engine.close(&mut outcome);
     deliver(&mut outcome, consumer, control);
     publish(control, consumer, engine, &totals, &state, [judged, judged], waits);
@@ -285,6 +299,7 @@ fn publish(
         ring_used_bytes: state.ring_used_bytes,
         map_bytes: state.map_bytes,
         detectors: stats.detectors,
+        state: control.state.as_ref().map(|store| store.stats()).unwrap_or_default(),
     });
 }
 
@@ -338,8 +353,24 @@ impl Detector for Timed {
         }
     }
 
+    fn learn(&mut self, findings: &[Finding]) {
+        self.inner.learn(findings);
+    }
+
     fn reads_open_features(&self) -> bool {
         self.inner.reads_open_features()
+    }
+
+    fn state_name(&self) -> Option<&'static str> {
+        self.inner.state_name()
+    }
+
+    fn save(&self, now_ns: u64, out: &mut Vec<u8>) {
+        self.inner.save(now_ns, out);
+    }
+
+    fn restore(&mut self, saved: &[u8], shift: AxisShift) -> Result<(), StateError> {
+        self.inner.restore(saved, shift)
     }
 
     fn stats(&self) -> DetectorStats {

@@ -5,9 +5,9 @@ use std::{net::TcpListener, path::Path, sync::Arc};
 use super::{Failure, LogChoice, RunArgs, inputs::is_dash, parts, parts::Seed};
 use crate::{
     alert::{Provenance, Renderer},
-    clock::Axis,
-    config::{AlertSettings, Config, MetricsSettings},
-    detect::Detector,
+    clock::{self, Axis},
+    config::{AlertSettings, Config, MetricsSettings, StateSettings},
+    detect::{Detector, Engine},
     http::{self, AttachState, Health, Metrics, Pages},
     kernel::{Attachment, Kernel, KernelError, facts},
     pipeline::{
@@ -16,6 +16,7 @@ use crate::{
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
     source::live::LiveSource,
+    state::StateStore,
     supervisor::Roster,
 };
 
@@ -52,6 +53,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let control = Control {
         gauges: Gauges { metrics: Some(Arc::clone(&page.pages.metrics)), health: Some(Arc::clone(&page.pages.health)) },
         roster: roster.clone(),
+        state: open_state(&config.state).map(Arc::new),
         ..Control::default()
     };
     let watch = Watch {
@@ -79,7 +81,10 @@ fn work(
     control: &Control,
 ) -> Result<(LineReport, SinkReport), Failure> {
     let parts = parts::engine_parts(config, detectors, Axis::Boottime, Seed::Random);
-    let engine = build_engine(parts, control.gauges.metrics.as_ref());
+    let mut engine = build_engine(parts, control.gauges.metrics.as_ref());
+    if let Some(store) = &control.state {
+        restore(&mut engine, store);
+    }
     let mut interfaces = Interfaces::default();
     let report = run_line(&mut source, move |source| interfaces.observe(source), engine, &mut lines, control);
     // What was decided is written, however the line ended.
@@ -89,6 +94,41 @@ fn work(
         other => Failure::other(other),
     })?;
     Ok((report, outputs.map_err(Failure::other)?))
+}
+
+/// The state's directory, where there is one that can be written.
+fn open_state(settings: &StateSettings) -> Option<StateStore> {
+    if !settings.enabled {
+        return None;
+    }
+    let dir = &settings.dir;
+    match StateStore::open(dir, settings.every_secs.saturating_mul(1_000_000_000)) {
+        Ok(store) => Some(store),
+        Err(error) => {
+            tracing::warn!(
+                dir = %dir.display(), %error,
+                "no state is kept: what is learned ends with this run; make the directory, or set state.dir"
+            );
+            None
+        }
+    }
+}
+
+/// Gives the engine what the last run left.
+fn restore(engine: &mut Engine, store: &StateStore) {
+    let Some(image) = store.load() else { return };
+    let restored = engine.restore(&image.parts, image.shift(clock::boottime_ns(), clock::wall_ns()));
+    for error in &restored.refused {
+        tracing::warn!("{error}; it is learned anew");
+    }
+    store.count_refused(restored.refused.len() + restored.unknown.len());
+    tracing::info!(
+        file = %store.path().display(),
+        saved = %clock::Timestamp::from_unix_ns(image.wall_ns).rfc3339(),
+        taken = restored.taken.join(", "),
+        not_known = restored.unknown.join(", "),
+        "state restored"
+    );
 }
 
 /// Looks now and then whether the interfaces are still there: a program on a deleted one is blind

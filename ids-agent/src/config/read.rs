@@ -249,6 +249,9 @@ impl Config {
         if let Some(entry) = self.fuse.allow.iter().find(|entry| entry.reason.trim().is_empty()) {
             return fault("fuse.allow", &format!("\"{}\"", entry.reason), "every entry states its reason");
         }
+        if !(1..=86_400).contains(&self.state.every_secs) {
+            return fault("state.every_secs", &self.state.every_secs, "1 to 86400");
+        }
         if self.alert.rotate_bytes != 0 && self.alert.rotate_bytes < 4_096 {
             return fault("alert.rotate_bytes", &self.alert.rotate_bytes, "0 for never, or at least 4096");
         }

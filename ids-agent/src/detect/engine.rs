@@ -3,6 +3,7 @@
 use super::{
     Detector, DetectorStats, Finding, Judged, ModelInfo, Outcome, Witness,
     fuse::{Fuse, FuseStats},
+    saved::{AxisShift, Restored, SavedPart},
 };
 use crate::{
     config::{FlowSettings, FuseSettings, PayloadSettings, WindowSettings},
@@ -138,6 +139,37 @@ impl Engine {
         }
     }
 
+    /// The time of the last tick.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// What the detectors want kept over a restart.
+    pub fn save(&self) -> Vec<SavedPart> {
+        let named = self.detectors.iter().filter_map(|detector| Some((detector, detector.state_name()?)));
+        named
+            .map(|(detector, name)| {
+                let mut bytes = Vec::new();
+                detector.save(self.now_ns, &mut bytes);
+                SavedPart { name: name.to_owned(), bytes }
+            })
+            .collect()
+    }
+
+    /// Gives the detectors back what they saved; each takes what it can read of its own.
+    pub fn restore(&mut self, parts: &[SavedPart], shift: AxisShift) -> Restored {
+        let mut restored = Restored::default();
+        for part in parts {
+            let owner = self.detectors.iter_mut().find(|detector| detector.state_name() == Some(&part.name));
+            match owner.map(|detector| (detector.state_name(), detector.restore(&part.bytes, shift))) {
+                Some((name, Ok(()))) => restored.taken.extend(name),
+                Some((_, Err(error))) => restored.refused.push(error),
+                None => restored.unknown.push(part.name.clone()),
+            }
+        }
+        restored
+    }
+
     /// The models at work.
     pub fn models(&self) -> Vec<ModelInfo> {
         self.detectors.iter().filter_map(|detector| detector.model()).collect()
@@ -182,6 +214,9 @@ impl Engine {
         let mut findings: Vec<Finding> = Vec::new();
         for detector in &mut self.detectors {
             detector.judge(&judged, self.now_ns, &mut findings);
+        }
+        for detector in &mut self.detectors {
+            detector.learn(&findings);
         }
         self.fuse.step(self.now_ns, &judged, findings, out);
         self.judged_of_due = end;

@@ -12,6 +12,7 @@ use crate::{
     detect::{Class, ModelInfo, Severity, Witness},
     sink::{DropReason, SinkStats},
     source::Totals,
+    state::StateStats,
 };
 
 /// One attached program.
@@ -52,6 +53,7 @@ pub struct Snapshot {
     pub ring_bytes: u64,
     pub ring_used_bytes: u64,
     pub map_bytes: u64,
+    pub state: StateStats,
 }
 
 /// The registry and what is in it.
@@ -87,6 +89,9 @@ pub struct Metrics {
     ring_used: IntGauge,
     map_bytes: IntGauge,
     model_info: IntGaugeVec,
+    state_written: IntCounter,
+    state_lost: IntCounterVec,
+    state_bytes: IntGauge,
 }
 
 /// Kernel counters by metric name and help text.
@@ -190,6 +195,13 @@ impl Metrics {
                 "Loaded models; always 1.",
                 &["name", "version", "sha256", "backend"],
             )?,
+            state_written: plain.counter("ids_state_written_total", "Times the detectors' state was written.")?,
+            state_lost: plain.counters(
+                "ids_state_lost_total",
+                "State that was not written or not taken back, by reason.",
+                &["reason"],
+            )?,
+            state_bytes: plain.gauge("ids_state_size_bytes", "Length of the state file as last written.")?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -207,6 +219,9 @@ impl Metrics {
                 family.with_label_values(&[witness.name()]);
             }
             self.judge_seconds.with_label_values(&[witness.name()]);
+        }
+        for reason in ["write_failed", "writer_busy", "refused"] {
+            self.state_lost.with_label_values(&[reason]);
         }
         for class in Class::ALL {
             self.verdicts.with_label_values(&[class.name()]);
@@ -279,6 +294,13 @@ impl Metrics {
         set(&self.ring_size, now.ring_bytes);
         set(&self.ring_used, now.ring_used_bytes);
         set(&self.map_bytes, now.map_bytes);
+        raise(&self.state_written, now.state.written);
+        let lost =
+            [("write_failed", now.state.failed), ("writer_busy", now.state.skipped), ("refused", now.state.refused)];
+        for (reason, total) in lost {
+            raise(&self.state_lost.with_label_values(&[reason]), total);
+        }
+        set(&self.state_bytes, now.state.bytes);
     }
 
     /// The text that Prometheus reads.

@@ -5,7 +5,10 @@ use std::io;
 use ids_common::counter::Counter;
 
 use super::*;
-use crate::config::{FlowSettings, FuseSettings, PayloadSettings, WindowSettings};
+use crate::{
+    config::{FlowSettings, FuseSettings, PayloadSettings, WindowSettings},
+    detect::saved::{Saved, SavedPart, Saver},
+};
 
 /// Gives `ticks` empty ticks, then what `then` says.
 struct Ticks {
@@ -48,14 +51,18 @@ impl Consumer for Nobody {
     fn verdict(&mut self, _verdict: &Verdict) {}
 }
 
-fn engine() -> Engine {
-    Engine::new(EngineParts {
+fn parts() -> EngineParts {
+    EngineParts {
         flow: FlowSettings::default(),
         window: WindowSettings::default(),
         payload: PayloadSettings::default(),
         fuse: FuseSettings::default(),
         detectors: Vec::new(),
-    })
+    }
+}
+
+fn engine() -> Engine {
+    Engine::new(parts())
 }
 
 fn run(ticks: u64, then: Then, control: &Control) -> Result<LineReport, PipelineError<io::Error>> {
@@ -91,6 +98,74 @@ fn a_stop_ends_an_endless_source() {
     control.stop.ask();
     let report = run(u64::MAX, Then::End, &control);
     assert!(matches!(report, Ok(LineReport { complete: false, .. })), "{report:?}");
+}
+
+/// Counts ticks, and keeps the count.
+#[derive(Default)]
+struct Tally {
+    ticks: u64,
+}
+
+impl Detector for Tally {
+    fn witness(&self) -> Witness {
+        Witness::Behaviour
+    }
+
+    fn judge(&mut self, _flows: &[Judged<'_>], _now_ns: u64, _findings: &mut Vec<Finding>) {
+        self.ticks += 1;
+    }
+
+    fn stats(&self) -> DetectorStats {
+        DetectorStats::default()
+    }
+
+    fn state_name(&self) -> Option<&'static str> {
+        Some("tally/1")
+    }
+
+    fn save(&self, _now_ns: u64, out: &mut Vec<u8>) {
+        Saver::new(out).u64(self.ticks);
+    }
+
+    fn restore(&mut self, saved: &[u8], _shift: AxisShift) -> Result<(), StateError> {
+        let mut saved = Saved::new("tally/1", saved);
+        self.ticks = saved.u64()?;
+        saved.end()
+    }
+}
+
+#[test]
+fn state_is_written_while_the_line_runs_and_taken_up_by_the_next() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    let mut expected = 0;
+    for round in 0..3 {
+        let metrics = Arc::new(Metrics::new()?);
+        // Ticks are half a second apart.
+        let store = Arc::new(StateStore::open(dir.path(), 5_000_000_000)?);
+        let gauges = Gauges { metrics: Some(Arc::clone(&metrics)), health: None };
+        let control = Control { state: Some(Arc::clone(&store)), gauges, ..Control::default() };
+        let mut parts = parts();
+        parts.detectors.push(Box::new(Tally::default()));
+        let mut engine = build_engine(parts, Some(&metrics));
+        if let Some(image) = store.load() {
+            let restored = engine.restore(&image.parts, AxisShift::NONE);
+            assert_eq!(restored.taken, ["tally/1"]);
+        }
+        let mut source = Ticks { ticks: 100, given: 0, then: Then::End };
+        let report = run_line(&mut source, |_| SourceState::default(), engine, &mut Nobody, &control);
+        assert!(report.is_ok(), "round {round}");
+        // One judgement a tick, and one at the end.
+        expected += 102;
+        let mut bytes = Vec::new();
+        Saver::new(&mut bytes).u64(expected);
+        let kept = store.load().map(|image| image.parts);
+        assert_eq!(kept, Some(vec![SavedPart { name: "tally/1".to_owned(), bytes }]));
+        let stats = store.stats();
+        // Every ten ticks, and at the end; the writer may be busy now and then.
+        assert_eq!(stats.written + stats.skipped, 11);
+        assert_eq!((stats.failed, stats.refused), (0, 0));
+    }
+    Ok(())
 }
 
 #[test]
