@@ -1,9 +1,10 @@
 //! Replays labelled captures through the agent's program and scores what it says. Used by
 //! `cargo xtask eval`; knows nothing of the agent's inside but the names of its classes.
 //!
-//! Writes `eval.json` and `eval.md`, and prints the tables.
+//! Writes `eval.json` and `eval.md` (`evasion.json` and `evasion.md` with `--evasion`), and prints the tables.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     ffi::OsStr,
     fs,
@@ -16,18 +17,38 @@ use std::{
     thread,
 };
 
+use clap::Parser;
 use ids_tests::{
     archive,
+    evade::{self, Attacks, Trick},
     labels::{self, Label},
     program,
-    score::{self, Family, Scored},
+    score::{self, Evasion, Family, Scored},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
+/// What to score, by whose models.
+#[derive(Parser)]
+struct Args {
+    agent: PathBuf,
+    /// Folder of the models.
+    models: PathBuf,
+    /// Folder for what is written.
+    out: PathBuf,
+    /// Folder with LABELS.tsv; the captures to develop with when absent.
+    captures: Option<PathBuf>,
+    /// Folders of models, each with a held_out.txt that names the captures it is to judge.
+    #[arg(long, value_name = "DIR")]
+    held_out: Vec<PathBuf>,
+    /// Scores the attack captures in disguise too, and compares.
+    #[arg(long)]
+    evasion: bool,
+}
+
 fn main() -> ExitCode {
-    match run() {
+    match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("eval: {error}");
@@ -36,20 +57,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), AnyError> {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let mut wanted = || arguments.next().ok_or("usage: eval AGENT MODELS OUT [CAPTURES]");
-    let (agent, models, out) = (wanted()?, wanted()?, wanted()?);
-    let captures = archive::labelled(arguments.next())?;
-    let labels = labels::of_folder(&captures)?;
+fn run(args: &Args) -> Result<(), AnyError> {
+    let captures = archive::labelled(args.captures.clone())?;
+    let mut labels = labels::of_folder(&captures)?;
     check(&captures, &labels)?;
-    fs::create_dir_all(&out)?;
-    let scratch = tempfile::tempdir_in(&out)?;
-    let program = Program { agent: &agent, models: &models, captures: &captures, scratch: scratch.path() };
-    let scored = score_all(&program, &labels)?;
+    fs::create_dir_all(&args.out)?;
+    let scratch = tempfile::tempdir_in(&args.out)?;
+    let held_out = HeldOut::read(&args.held_out)?;
+    let program = Program {
+        agent: &args.agent,
+        models: &args.models,
+        held_out: &held_out,
+        captures: &captures,
+        scratch: scratch.path(),
+    };
+    let write = |name: &str, text: &str| fs::write(args.out.join(name), text);
+    if args.evasion {
+        labels.retain(|label| matches!(Family::of(&label.family), Some(Family::Attack(_))));
+        let tried = each(&labels, |label, worker| program.evade(label, worker))?;
+        let evasion = Evasion::new(tried.into_iter().flatten());
+        write("evasion.json", &(serde_json::to_string_pretty(&evasion)? + "\n"))?;
+        write("evasion.md", &evasion.table())?;
+        println!("{}", evasion.table());
+        return Ok(());
+    }
+    let scored = each(&labels, |label, worker| Ok(program.replay(label, worker, None)?.scored))?;
     let report = score::report(&scored);
-    fs::write(out.join("eval.json"), serde_json::to_string_pretty(&report)? + "\n")?;
-    fs::write(out.join("eval.md"), report.tables())?;
+    write("eval.json", &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    write("eval.md", &report.tables())?;
     println!("{}\n{}", report.source_table(), report.tables());
     Ok(())
 }
@@ -79,29 +114,32 @@ fn row(label: &Label) -> String {
     format!("LABELS.tsv, line {}, `{}`", label.line, label.path)
 }
 
-/// Scores every capture, in the order of the labels.
-fn score_all(program: &Program<'_>, labels: &[Label]) -> Result<Vec<Scored>, AnyError> {
+/// Does the work for every capture, in the order of the labels.
+fn each<T: Send>(
+    labels: &[Label],
+    work: impl Fn(&Label, usize) -> Result<T, AnyError> + Sync,
+) -> Result<Vec<T>, AnyError> {
     // Hidden where standard error is no terminal.
     let bar = ProgressBar::new(labels.len() as u64)
         .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} captures, {eta} left {wide_msg}")?);
     let next = AtomicUsize::new(0);
-    let done: Vec<Mutex<Option<Result<Scored, String>>>> = labels.iter().map(|_| Mutex::new(None)).collect();
+    let done: Vec<Mutex<Option<Result<T, String>>>> = labels.iter().map(|_| Mutex::new(None)).collect();
     let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(2));
     thread::scope(|scope| {
         for worker in 0..workers {
-            let (next, done, bar) = (&next, &done, &bar);
+            let (next, done, bar, work) = (&next, &done, &bar, &work);
             scope.spawn(move || {
                 while let Some((label, slot)) = {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     labels.get(at).zip(done.get(at))
                 } {
                     bar.set_message(label.path.clone());
-                    let scored = program.score(label, worker).map_err(|error| format!("{}: {error}", row(label)));
-                    if scored.is_err() {
+                    let result = work(label, worker).map_err(|error| format!("{}: {error}", row(label)));
+                    if result.is_err() {
                         // Nothing after it counts any more.
                         next.store(labels.len(), Ordering::Relaxed);
                     }
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(scored);
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
                     bar.inc(1);
                 }
             });
@@ -109,27 +147,55 @@ fn score_all(program: &Program<'_>, labels: &[Label]) -> Result<Vec<Scored>, Any
     });
     bar.finish_and_clear();
     let results = done.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let scored = results.collect::<Result<Vec<_>, String>>()?;
-    if scored.len() == labels.len() { Ok(scored) } else { Err("a capture was not scored".into()) }
+    let results = results.collect::<Result<Vec<_>, String>>()?;
+    if results.len() == labels.len() { Ok(results) } else { Err("a capture was not scored".into()) }
+}
+
+/// Which models judge a capture that they must not have seen.
+struct HeldOut(BTreeMap<String, PathBuf>);
+
+impl HeldOut {
+    fn read(folders: &[PathBuf]) -> Result<Self, AnyError> {
+        let mut models = BTreeMap::new();
+        for folder in folders {
+            let list = folder.join("held_out.txt");
+            let text = fs::read_to_string(&list).map_err(|error| format!("cannot read {}: {error}", list.display()))?;
+            models.extend(text.lines().map(|path| (path.to_owned(), folder.clone())));
+        }
+        Ok(Self(models))
+    }
 }
 
 /// The agent's program and what it is run on.
 struct Program<'a> {
     agent: &'a Path,
     models: &'a Path,
+    held_out: &'a HeldOut,
     captures: &'a Path,
     scratch: &'a Path,
 }
 
+/// What came of one replay.
+struct Replayed {
+    scored: Scored,
+    flows: String,
+}
+
 impl Program<'_> {
-    fn score(&self, label: &Label, worker: usize) -> Result<Scored, AnyError> {
+    /// Replays a capture, or a disguised one in its place.
+    fn replay(&self, label: &Label, worker: usize, disguised: Option<&Path>) -> Result<Replayed, AnyError> {
         let file = |name: &str| self.scratch.join(format!("{worker}-{name}"));
         let (config, alerts, flows) = (file("config.toml"), file("alerts.ndjson"), file("flows.ndjson"));
         // Empty: what this machine is configured to must not show.
         fs::write(&config, "")?;
-        let capture = self.captures.join(&label.path);
+        let capture = disguised.map_or_else(|| self.captures.join(&label.path), Path::to_path_buf);
+        let models = match self.held_out.0.get(&label.path) {
+            Some(models) => models,
+            None if self.held_out.0.is_empty() => self.models,
+            None => return Err("no models hold this capture out".into()),
+        };
         let arguments: [(&str, &Path); 4] =
-            [("--config", &config), ("--models", self.models), ("--alerts", &alerts), ("--flows", &flows)];
+            [("--config", &config), ("--models", models), ("--alerts", &alerts), ("--flows", &flows)];
         let output = program::command(&self.agent.to_string_lossy(), &["replay", "--format", "native", "--json"])
             .args(arguments.iter().flat_map(|(name, value)| [OsStr::new(name), value.as_os_str()]))
             .arg("--")
@@ -142,6 +208,24 @@ impl Program<'_> {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(format!("{} ({})", said.trim(), output.status).into());
         }
-        Ok(score::score(label, &fs::read_to_string(&flows)?, &fs::read_to_string(&alerts)?)?)
+        let flows = fs::read_to_string(&flows)?;
+        let scored = score::score(label, &flows, &fs::read_to_string(&alerts)?)?;
+        Ok(Replayed { scored, flows })
+    }
+
+    /// The score of the capture as it is, and of each disguise of its attack flows. Empty where it holds none.
+    fn evade(&self, label: &Label, worker: usize) -> Result<Vec<(Option<Trick>, Scored)>, AnyError> {
+        let clean = self.replay(label, worker, None)?;
+        let attacks = Attacks::new(score::attack_flows(label, &clean.flows)?.into_iter());
+        if attacks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let disguised = self.scratch.join(format!("{worker}-disguised.pcap"));
+        let mut tried = vec![(None, clean.scored)];
+        for trick in Trick::ALL {
+            evade::disguise(&self.captures.join(&label.path), attacks.clone(), trick, label.line as u64, &disguised)?;
+            tried.push((Some(trick), self.replay(label, worker, Some(&disguised))?.scored));
+        }
+        Ok(tried)
     }
 }

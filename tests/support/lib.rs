@@ -5,6 +5,7 @@
 pub mod archive;
 pub mod capture;
 pub mod cases;
+pub mod evade;
 pub mod frame;
 pub mod fuzz;
 pub mod labels;

@@ -13,9 +13,11 @@ use serde::Deserialize;
 
 use crate::labels::Label;
 
+mod evasion;
 mod figures;
 mod report;
 
+pub use evasion::{Evasion, Tried};
 pub use report::{Report, report};
 
 /// Silence of a benign capture longer than this is no time in which an alert could have come: flows
@@ -158,6 +160,12 @@ pub fn score(label: &Label, flows: &str, alerts: &str) -> Result<Scored, String>
     let said = said.collect();
     let benign_secs = if family == Family::Benign { busy_us(&flows) as f64 / 1e6 } else { 0.0 };
     Ok(Scored { path: label.path.clone(), source: label.source.clone(), family, benign_secs, said })
+}
+
+/// The attack flows that the agent's flow lines tell of, in their initiator's direction.
+pub fn attack_flows(label: &Label, flows: &str) -> Result<Vec<FlowKey>, String> {
+    let flows = lines::<FlowLine>(flows)?.into_iter().map(Flow::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(flows.into_iter().map(|flow| flow.key).filter(|key| label.filter.matches(key)).collect())
 }
 
 /// Time covered by flows, and by silence between them that is not too long.

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     page,
     process::{line, must},
-    workspace,
+    train, workspace,
 };
 
 #[derive(clap::Args)]
@@ -26,9 +26,16 @@ pub(crate) struct Args {
     /// Folder of the models to judge by; `models` of this checkout when absent.
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
-    /// Writes the figures into docs/detection.md.
+    /// Judges every capture by models that were fitted without its source, thresholds included. Trains them first,
+    /// which takes long; `cargo xtask train` must have run on these captures.
+    #[arg(long, conflicts_with_all = ["models", "evasion"])]
+    held_out: bool,
+    /// Scores the attack captures in disguise: padded, slowed down, with dummy packets, split.
     #[arg(long)]
-    write: bool,
+    evasion: bool,
+    /// Writes the figures into docs/detection.md, between the marks of this name: `lab` for captures of the lab.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    write: Option<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -42,15 +49,28 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let out = target.join("eval");
     let mut command = Command::new(target.join("debug/eval"));
     command.arg(target.join("debug/ids-agent")).arg(&models).arg(&out).args(captures);
+    let mut name = "eval";
+    if args.held_out {
+        name = "eval --held-out";
+        for folder in train::without_sources()? {
+            command.arg("--held-out").arg(folder);
+        }
+    }
+    if args.evasion {
+        command.arg("--evasion");
+        name = "eval --evasion";
+    }
     println!("eval: {}", line(&command));
     must(&mut command)?;
+    let file = |ending: &str| out.join(if args.evasion { "evasion" } else { "eval" }).with_extension(ending);
     if let Some(path) = &args.json {
-        fs::copy(out.join("eval.json"), path).with_context(|| format!("`{}` cannot be written", path.display()))?;
+        fs::copy(file("json"), path).with_context(|| format!("`{}` cannot be written", path.display()))?;
     }
-    if args.write {
-        let tables = out.join("eval.md");
+    if let Some(block) = &args.write {
+        let name = if block.is_empty() { name.to_owned() } else { format!("{name} --write {block}") };
+        let tables = file("md");
         let tables = fs::read_to_string(&tables).with_context(|| format!("`{}` is unreadable", tables.display()))?;
-        page::write(&root.join("docs/detection.md"), "eval", &tables)?;
+        page::write(&root.join("docs/detection.md"), &name, &tables)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -52,6 +52,27 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Folds of sources for judging captures by models that never saw their source.
+const FOLDS: u32 = 4;
+
+/// Fits models without each fold of sources in turn, on the rows of the last `cargo xtask train`; gives their folders.
+pub(crate) fn without_sources() -> Result<Vec<PathBuf>> {
+    let root = workspace::root()?;
+    let work = workspace::target_dir()?.join("train");
+    let rows = work.join("rows");
+    ensure!(rows.join("rows.f32").is_file(), "there are no rows of features yet: run `cargo xtask train` first");
+    let python = environment(&root.join("models/train/requirements.txt"), &work)?;
+    let fold = |at: u32| {
+        let out = work.join(format!("without-fold-{at}"));
+        println!("train: fitting without fold {} of {FOLDS}", at + 1);
+        let mut command = Command::new(&python);
+        command.arg(root.join("models/train/train.py")).arg("--rows").arg(&rows).arg("--out").arg(&out);
+        must(command.args(["--held-out", &format!("{at}/{FOLDS}")]))?;
+        Ok(out)
+    };
+    (0..FOLDS).map(fold).collect()
+}
+
 /// A Python with the pinned packages, made once for each content of `requirements`.
 fn environment(requirements: &Path, work: &Path) -> Result<PathBuf> {
     let wanted = fs::read_to_string(requirements).with_context(|| format!("`{}`", requirements.display()))?;

@@ -21,6 +21,7 @@ mod reader;
 
 use input::Input;
 pub use link::LinkType;
+pub use reader::FileFrame;
 use reader::Reader;
 
 /// Empty ticks are skipped in a silence once they have lasted this long: every timeout has fired.
@@ -36,6 +37,21 @@ pub enum CaptureError {
     Read { name: String, offset: u64, source: std::io::Error },
     #[error("`{name}` is no pcap or pcapng capture: it is {found}")]
     NotACapture { name: String, found: String },
+}
+
+/// The frames of a capture file, one by one, as they stand there.
+pub struct Frames(Reader);
+
+impl Frames {
+    /// Opens a file, or standard input for `-`.
+    pub fn open(path: &Path) -> Result<Self, CaptureError> {
+        Ok(Self(Reader::new(path.display().to_string(), Input::open(path)?)?))
+    }
+
+    /// Steps to the next frame; none at the end of the file, or of what makes sense of it.
+    pub fn step(&mut self) -> Result<Option<FileFrame<'_>>, CaptureError> {
+        Ok(if self.0.advance()? { Some(self.0.frame()) } else { None })
+    }
 }
 
 /// What a capture turned out to be, so far.

@@ -99,12 +99,12 @@ fn link(header: &PcapHeader) -> u16 {
 }
 
 /// One frame of the file.
-pub(super) struct FileFrame<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) wire_len: usize,
+pub struct FileFrame<'a> {
+    pub bytes: &'a [u8],
+    pub wire_len: usize,
     /// `None` where the file says nothing of the time.
-    pub(super) at_ns: Option<u64>,
-    pub(super) link: LinkType,
+    pub at_ns: Option<u64>,
+    pub link: LinkType,
 }
 
 #[derive(Clone, Copy)]
