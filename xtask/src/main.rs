@@ -2,6 +2,7 @@
 
 mod bench;
 mod eval;
+mod lab;
 mod metrics;
 mod netns;
 mod page;
@@ -35,6 +36,8 @@ enum Verb {
     Test(test::Args),
     /// Measures what the agent costs, as ratios.
     Bench(bench::Args),
+    /// Makes labelled captures: real attacks and benign life between network namespaces. Needs root.
+    Lab(lab::Args),
     /// Trains the models on labelled captures, with features from this agent, and writes them into `models/`.
     Train(train::Args),
     /// Scores the agent on labelled captures: what it finds, what it takes for an attack and is none, how soon it says so.
@@ -59,6 +62,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Lab(args) => lab::run(&args),
         Verb::Train(args) => train::run(&args),
         Verb::Eval(args) => eval::run(&args),
         Verb::Tidy(args) => tidy::run(&args),

@@ -1,8 +1,12 @@
 //! Network namespaces of this process's own, with unlike names, gone when dropped. Touches no other namespace.
 
-use std::{path::Path, process::Command};
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::quiet;
@@ -46,8 +50,30 @@ impl Namespace {
         ip(&[&["-n", self.name.as_str()], args].concat())
     }
 
+    /// Many commands of `ip` at once, one a line; the first that fails ends them.
+    pub(crate) fn ip_batch(&self, lines: &[String]) -> Result<()> {
+        let mut child = Command::new("ip")
+            .args(["-n", &self.name, "-batch", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("`ip` does not start")?;
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all((lines.join("\n") + "\n").as_bytes()).context("`ip` takes no commands")?;
+        }
+        let output = child.wait_with_output().context("`ip` cannot be waited for")?;
+        ensure!(
+            output.status.success(),
+            "`ip -n {} -batch` failed: {}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
+    }
+
     /// Segmentation offload would hand the agent super-packets that never were on a wire.
-    fn offloads_off(&self, interface: &str) -> Result<()> {
+    pub(crate) fn offloads_off(&self, interface: &str) -> Result<()> {
         let off = ["-K", interface, "tso", "off", "gso", "off", "gro", "off", "tx", "off"];
         quiet(self.command(Path::new("ethtool")).args(off)).map(drop)
     }
@@ -77,7 +103,8 @@ fn owner(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }
 
-fn is_xtask(pid: u32) -> bool {
+/// Whether the process is one of ours.
+pub(crate) fn is_xtask(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "xtask")
 }
 

@@ -86,6 +86,7 @@ const NEEDS: &[Need] = &[
     Need { purpose: Purpose::Lab, name: "dig", why: "the client's name lookups", kind: Kind::Program("dnsutils") },
     Need { purpose: Purpose::Lab, name: "dnsmasq", why: "the name server", kind: Kind::Program("dnsmasq-base") },
     Need { purpose: Purpose::Lab, name: "python3", why: "the web server", kind: Kind::Program("python3") },
+    Need { purpose: Purpose::Lab, name: "tcpdump", why: "takes the captures", kind: Kind::Program("tcpdump") },
     Need { purpose: Purpose::Lab, name: "openssl", why: "the TLS server", kind: Kind::Program("openssl") },
     Need { purpose: Purpose::Test, name: "clippy", why: "lints", kind: Kind::Component },
     Need { purpose: Purpose::Test, name: "rustfmt", why: "checks the form", kind: Kind::Component },
@@ -140,6 +141,46 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
         }
     }
     install_packages(&missing)
+}
+
+/// Debian packages that would start a service if they were installed.
+const WITH_SERVICE: [&str; 17] = [
+    "avahi-daemon",
+    "bind9",
+    "dns2tcp",
+    "dovecot-core",
+    "dropbear-bin",
+    "exim4-daemon-light",
+    "iodine",
+    "lighttpd",
+    "mariadb-server-core",
+    "mosquitto",
+    "nginx-light",
+    "openssh-server",
+    "redis-server",
+    "samba",
+    "unbound",
+    "vsftpd",
+    "xrdp",
+];
+
+/// Installs the programs, each with its Debian package, that this system lacks.
+pub(crate) fn ensure_programs(programs: &[(&'static str, &'static str)]) -> Result<()> {
+    let needs: Vec<Need> = programs
+        .iter()
+        .map(|(name, package)| {
+            let kind = if WITH_SERVICE.contains(package) { Kind::Unpacked(package) } else { Kind::Program(package) };
+            Need { purpose: Purpose::Lab, name, why: "a scenario of the lab", kind }
+        })
+        .collect();
+    let mut missing = Vec::new();
+    for need in &needs {
+        if !is_present(need)? {
+            println!("setup: missing, and fetched now: {} ({})", need.name, how(need));
+            missing.push(need);
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { install_packages(&missing) }
 }
 
 /// The folder of programs that were unpacked rather than installed.
@@ -252,8 +293,11 @@ fn names(needs: &[&Need]) -> String {
     names.join(", ")
 }
 
+/// Where the program lies, or would lie, under the tools.
 fn unpacked(program: &str) -> Result<PathBuf> {
-    Ok(tools_dir()?.join("usr/bin").join(program))
+    let tools = tools_dir()?;
+    let system = tools.join("usr/sbin").join(program);
+    Ok(if system.is_file() { system } else { tools.join("usr/bin").join(program) })
 }
 
 fn unpack(apt: &Path, program: &str, package: &str) -> Result<()> {
@@ -285,7 +329,7 @@ fn unpack(apt: &Path, program: &str, package: &str) -> Result<()> {
 pub(crate) fn tools_environment() -> Result<Vec<(&'static str, OsString)>> {
     let tools = tools_dir()?;
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(env::split_paths(&path).chain([tools.join("usr/bin")]))
+    let path = env::join_paths(env::split_paths(&path).chain(["usr/bin", "usr/sbin"].map(|dir| tools.join(dir))))
         .context("an entry of PATH holds a colon")?;
     let libraries = tools.join("usr/lib");
     // Debian keeps libraries in a folder named after the machine.

@@ -1,0 +1,202 @@
+//! The lab's network as namespaces: a LAN behind a switch, a gateway, a provider and single hosts behind it. Knows no way out.
+//!
+//! ```text
+//! client1 ──┐                                        ┌── site1
+//! device1 ──┼─ switch ─── lan0  gateway  wan0 ─ isp ─┼── site2
+//! inside1 ──┘   (captured here)      rate            └── outside1
+//! ```
+//!
+//! The capture sees what a gateway sees whose LAN ports are a bridge: all that crosses the switch, once.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use super::world::{Host, LAN4_BITS, LAN6_BITS, World};
+use crate::{netns::Namespace, process::quiet};
+
+/// Where the capture is taken, in the switch.
+pub(super) const TAP: &str = "br0";
+const PROVIDER4: &str = "100.64.0.1";
+const PROVIDER6: &str = "fe80::1";
+
+/// The namespaces, taken down when this is dropped.
+pub(super) struct Network {
+    switch: Namespace,
+    isp: Namespace,
+    machines: BTreeMap<String, Namespace>,
+    dir: PathBuf,
+    programs: PathBuf,
+}
+
+impl Network {
+    /// `run` tells this network's namespaces from those of others that stand beside it.
+    pub(super) fn raise(world: &World, run: usize, dir: &Path, programs: &Path) -> Result<Self> {
+        let make = |name: &str| Namespace::make(&format!("{run}-{name}"));
+        let mut network = Self {
+            switch: make("switch")?,
+            isp: make("isp")?,
+            machines: BTreeMap::new(),
+            dir: dir.to_path_buf(),
+            programs: programs.to_path_buf(),
+        };
+        let gateway = make("gateway")?;
+        network.wire_gateway(&gateway, world)?;
+        network.machines.insert("gateway".to_owned(), gateway);
+        for (number, host) in world.locals().enumerate() {
+            let machine = make(&host.name)?;
+            network.wire_local(&machine, host, world, number + 1)?;
+            network.machines.insert(host.name.clone(), machine);
+        }
+        for (number, host) in world.far().enumerate() {
+            let machine = make(&host.name)?;
+            network.wire_far(&machine, host, number + 1)?;
+            network.machines.insert(host.name.clone(), machine);
+        }
+        Ok(network)
+    }
+
+    /// A command on a machine of the lab, in a mount namespace of its own. `{dir}` and `{lab}` in words become paths.
+    pub(super) fn command(&self, host: &str, words: &[String]) -> Result<Command> {
+        let machine =
+            self.machines.get(host).with_context(|| format!("the scenario names a host `{host}` that is not there"))?;
+        let mut command = machine.command(Path::new("unshare"));
+        command.args(["--mount", "--propagation", "private", "--"]);
+        command.arg(self.programs.join("enclosed.sh")).arg(&self.dir).arg(self.home(host));
+        let (dir, programs) = (self.dir.display().to_string(), self.programs.display().to_string());
+        command.args(words.iter().map(|word| word.replace("{dir}", &dir).replace("{lab}", &programs)));
+        Ok(command)
+    }
+
+    /// Where a machine's programs start, and what they take for their home.
+    pub(super) fn home(&self, host: &str) -> PathBuf {
+        self.dir.join("home").join(host)
+    }
+
+    /// A command at the capture point.
+    pub(super) fn at_tap(&self, program: &str) -> Command {
+        self.switch.command(Path::new(program))
+    }
+
+    /// A plain command in a machine's network, with the system's own files.
+    pub(super) fn plain(&self, host: &str, program: &str) -> Result<Command> {
+        let machine = self.machines.get(host).with_context(|| format!("there is no host `{host}`"))?;
+        Ok(machine.command(Path::new(program)))
+    }
+
+    fn wire_gateway(&self, gateway: &Namespace, world: &World) -> Result<()> {
+        self.switch.ip_batch(&lines(&["link add br0 type bridge mcast_snooping 0", "link set br0 up"]))?;
+        quiet_ipv6(&self.switch, TAP)?;
+        self.plug(gateway, "lan0", 0)?;
+        gateway.pair("wan0", &self.isp, "down0")?;
+        let World { gateway4, gateway6, lan4, lan6, wan_mtu, .. } = world;
+        gateway.ip_batch(&[
+            format!("address add {gateway4}/{LAN4_BITS} broadcast + dev lan0"),
+            format!("address add {gateway6}/{LAN6_BITS} dev lan0 nodad"),
+            "address add 100.64.0.2/32 peer 100.64.0.1/32 dev wan0".to_owned(),
+            "link set lan0 up".to_owned(),
+            format!("link set wan0 mtu {wan_mtu} up"),
+        ])?;
+        self.isp.ip_batch(&[
+            format!("address add {PROVIDER4}/32 peer 100.64.0.2/32 dev down0"),
+            format!("address add {PROVIDER6}/64 dev down0 nodad"),
+            format!("link set down0 mtu {wan_mtu} up"),
+            format!("route add {lan4}/{LAN4_BITS} via 100.64.0.2 dev down0"),
+            format!("route add {lan6}/{LAN6_BITS} via fe80::2 dev down0"),
+            // Who was never there does not answer, and nobody says so.
+            "route add blackhole default metric 4000".to_owned(),
+            "route add blackhole ::/0 metric 4000".to_owned(),
+        ])?;
+        gateway.ip_batch(&[
+            "address add fe80::2/64 dev wan0 nodad".to_owned(),
+            format!("route add default via {PROVIDER4} dev wan0"),
+            format!("route add ::/0 via {PROVIDER6} dev wan0"),
+        ])?;
+        for router in [gateway, &self.isp] {
+            set(router, &[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
+        }
+        limit(&self.isp, "down0", world.down_mbit)?;
+        limit(gateway, "wan0", world.up_mbit)
+    }
+
+    fn wire_local(&self, machine: &Namespace, host: &Host, world: &World, port: usize) -> Result<()> {
+        self.plug(machine, "eth0", port)?;
+        let mut batch = vec![format!("link set eth0 address {} up", host.mac)];
+        batch.extend(host.all_v4().map(|v4| format!("address add {v4}/{LAN4_BITS} broadcast + dev eth0")));
+        batch.push(format!("address add {}/{LAN6_BITS} dev eth0 nodad", host.v6));
+        batch.push(format!("route add default via {} dev eth0", world.gateway4));
+        batch.push(format!("route add ::/0 via {} dev eth0", world.gateway6));
+        machine.ip_batch(&batch)?;
+        stack(machine, host)
+    }
+
+    fn wire_far(&self, machine: &Namespace, host: &Host, number: usize) -> Result<()> {
+        let port = format!("far{number}");
+        self.isp.pair(&port, machine, "eth0")?;
+        let mut batch = vec!["link set eth0 up".to_owned()];
+        batch.extend(host.all_v4().map(|v4| format!("address add {v4}/32 dev eth0")));
+        batch.push(format!("address add {}/128 dev eth0 nodad", host.v6));
+        batch.push(format!("route add {PROVIDER4}/32 dev eth0 src {}", host.v4));
+        batch.push(format!("route add default via {PROVIDER4} dev eth0 src {}", host.v4));
+        let mut at_isp = vec![
+            format!("link set {port} up"),
+            format!("address add {PROVIDER4}/32 dev {port}"),
+            format!("address add {PROVIDER6}/64 dev {port} nodad"),
+        ];
+        at_isp.extend(host.all_v4().map(|v4| format!("route add {v4}/32 dev {port} src {PROVIDER4}")));
+        at_isp.push(format!("route add {}/128 dev {port}", host.v6));
+        self.isp.ip_batch(&at_isp)?;
+        batch.push(format!("route add ::/0 via {PROVIDER6} dev eth0 src {}", host.v6));
+        machine.ip_batch(&batch)?;
+        stack(machine, host)
+    }
+
+    fn plug(&self, machine: &Namespace, interface: &str, number: usize) -> Result<()> {
+        let port = format!("port{number}");
+        self.switch.pair(&port, machine, interface)?;
+        quiet_ipv6(&self.switch, &port)?;
+        self.switch.ip(&["link", "set", &port, "master", TAP, "up"])
+    }
+}
+
+/// How the machine's own network stack behaves.
+fn stack(machine: &Namespace, host: &Host) -> Result<()> {
+    let ttl = host.ttl.to_string();
+    let timestamps = if host.timestamps { "1" } else { "0" };
+    set(
+        machine,
+        &[
+            ("net/ipv4/ip_default_ttl", ttl.as_str()),
+            ("net/ipv6/conf/eth0/hop_limit", ttl.as_str()),
+            ("net/ipv4/tcp_timestamps", timestamps),
+            // Any program may send echoes and listen on any port.
+            ("net/ipv4/ping_group_range", "0 2147483647"),
+            ("net/ipv4/ip_unprivileged_port_start", "0"),
+        ],
+    )
+}
+
+/// A switch does not speak.
+fn quiet_ipv6(switch: &Namespace, interface: &str) -> Result<()> {
+    set(switch, &[(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1")])
+}
+
+fn set(machine: &Namespace, values: &[(&str, &str)]) -> Result<()> {
+    let script: Vec<String> = values.iter().map(|(path, value)| format!("echo {value} > /proc/sys/{path}")).collect();
+    quiet(machine.command(Path::new("sh")).args(["-ec", &script.join("\n")])).map(drop)
+}
+
+fn limit(machine: &Namespace, interface: &str, mbit: u64) -> Result<()> {
+    let rate = format!("{mbit}mbit");
+    // A queue of 60 ms, as home routers have without queue management.
+    let args = ["qdisc", "add", "dev", interface, "root", "tbf", "rate", &rate, "burst", "64kb", "latency", "60ms"];
+    quiet(machine.command(Path::new("tc")).args(args)).map(drop)
+}
+
+fn lines(all: &[&str]) -> Vec<String> {
+    all.iter().map(|line| (*line).to_owned()).collect()
+}
