@@ -13,11 +13,13 @@ use saved::AxisShift;
 pub mod anomaly;
 pub mod behaviour;
 mod engine;
+mod exhibit;
 pub mod fuse;
 pub mod model;
 pub mod saved;
 
 pub use engine::{Engine, EngineParts, EngineStats, Judging};
+pub use exhibit::{EXHIBITS_MAX, Exhibit, ModelOutputs};
 
 /// What a flow, or a host's conduct, is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -222,6 +224,9 @@ pub struct Incident {
     pub agreement: f32,
     pub severity: Severity,
     pub subject: Subject,
+    /// Who acts and who is acted upon in all of its findings; absent where that is many.
+    pub source: Option<[u8; 16]>,
+    pub target: Option<[u8; 16]>,
     /// The exemplar flow, initiator's direction.
     pub key: FlowKey,
     pub flow_id: u64,
@@ -238,6 +243,8 @@ pub struct Incident {
     pub suppressed: u64,
     /// Flows the incident covers so far.
     pub flows: u64,
+    /// What the exemplar's finding rested on, where evidence is kept and it was at hand.
+    pub exhibit: Option<Box<Exhibit>>,
 }
 
 /// What the engine has to say after a tick. The caller takes it and clears it.
@@ -288,6 +295,11 @@ pub trait Detector: Send {
     /// they are not computed, and are all zero.
     fn reads_open_features(&self) -> bool {
         true
+    }
+
+    /// What its model gives for one vector, unjudged; nothing where it has no model.
+    fn outputs(&mut self, _features: &FeatureVector) -> Vec<f32> {
+        Vec::new()
     }
 
     /// Running totals since the start.

@@ -28,6 +28,47 @@ mod tls;
 pub use app::AppProto;
 use side::{Side, SideFacts};
 
+/// One sampled payload with the key of its direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampledPacket {
+    pub key: FlowKey,
+    /// Which record of the key it belongs to.
+    pub slot_first_seen_ns: u64,
+    pub seen_ns: u64,
+    /// Payload bytes of the packet on the wire; `bytes` may be fewer.
+    pub payload_len: u32,
+    pub bytes: Box<[u8]>,
+}
+
+/// What the samples of one flow say, read anew; `key` is its initiator's direction.
+pub fn read(key: &FlowKey, packets: &[SampledPacket], string_bytes_max: usize) -> PayloadFacts {
+    let side = |key: FlowKey| {
+        let of_side = packets.iter().filter(|packet| packet.key == key);
+        let mut side: Option<Side> = None;
+        for (index, packet) in (0..).zip(of_side) {
+            let sample = Sample {
+                key,
+                seen_ns: packet.seen_ns,
+                slot_first_seen_ns: packet.slot_first_seen_ns,
+                payload_len: packet.payload_len,
+                index,
+                payload_start: 0,
+                captured: u32::try_from(packet.bytes.len()).unwrap_or(u32::MAX),
+            };
+            let side = side.get_or_insert_with(|| Side::new(packet.slot_first_seen_ns));
+            side.push(&sample, &packet.bytes);
+        }
+        side.map(|mut side| {
+            side.refresh(&key, string_bytes_max);
+            side.facts
+        })
+    };
+    match (side(*key), side(key.reversed())) {
+        (None, None) => PayloadFacts::default(),
+        (forward, backward) => join(&forward.unwrap_or_default(), &backward.unwrap_or_default()),
+    }
+}
+
 /// Facts gathered from the samples of one flow, as seen from its initiator. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PayloadFacts {
@@ -291,12 +332,22 @@ impl PayloadTable {
         join(forward.unwrap_or(&nothing), backward.unwrap_or(&nothing))
     }
 
-    /// The first side of the key whose slot lies within the record.
+    /// The samples of a flow that are still held, both directions.
+    pub fn packets(&self, record: &FlowRecord) -> Vec<SampledPacket> {
+        let keys = [record.key, record.key.reversed()];
+        keys.iter().filter_map(|key| Some(self.whole_side(record, key)?.packets(key))).flatten().collect()
+    }
+
     fn side(&self, record: &FlowRecord, key: &FlowKey) -> Option<&SideFacts> {
+        self.whole_side(record, key).map(|side| &side.facts)
+    }
+
+    /// The first side of the key whose slot lies within the record.
+    fn whole_side(&self, record: &FlowRecord, key: &FlowKey) -> Option<&Side> {
         let within = record.start_ns..=record.end_ns;
         let sides = self.sides.peek(key)?;
         let side = sides.iter().filter(|side| within.contains(&side.slot_first_seen_ns));
-        side.min_by_key(|side| side.slot_first_seen_ns).map(|side| &side.facts)
+        side.min_by_key(|side| side.slot_first_seen_ns)
     }
 
     /// Lets go of an ended flow's samples.
@@ -476,6 +527,27 @@ mod tests {
         table.forget(&second);
         assert_eq!(table.facts(&second), PayloadFacts::default());
         assert_eq!((table.stats().directions, table.stats().bytes), (0, 0));
+    }
+
+    #[test]
+    fn held_samples_are_given_back_and_read_to_the_same_facts() {
+        let (client, server) =
+            (tls::tests::client_hello_record("www.example.net", 1_200), tls::tests::server_hello_record());
+        let (front, back) = client.split_at(1_000);
+        let mut batch = samples(&[(tcp(), 5, 0, front), (tcp().reversed(), 6, 0, &server), (tcp(), 5, 1, back)]);
+        batch.samples[1].payload_len += 7;
+        let mut table = PayloadTable::new(&PayloadSettings::default());
+        table.absorb(&batch);
+        let record = record(tcp(), 5);
+        let packets = table.packets(&record);
+        let shape: Vec<_> = packets.iter().map(|packet| (packet.key, packet.bytes.len(), packet.payload_len)).collect();
+        let (len, server_len) = (client.len(), server.len());
+        let cut = (tcp().reversed(), server_len, server_len as u32 + 7);
+        assert_eq!(shape, [(tcp(), 1_000, 1_000), (tcp(), len - 1_000, len as u32 - 1_000), cut]);
+        assert_eq!(packets.iter().map(|packet| packet.seen_ns / 1_000).collect::<Vec<_>>(), [0, 0, 0]);
+        assert_eq!(read(&record.key, &packets, 256), table.facts(&record));
+        table.forget(&record);
+        assert!(table.packets(&record).is_empty());
     }
 
     #[test]

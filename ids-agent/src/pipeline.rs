@@ -26,6 +26,7 @@ use crate::{
         Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging, ModelInfo,
         Outcome, Severity, StateError, Verdict, Witness, saved::AxisShift,
     },
+    features::FeatureVector,
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
     sink::{AlertSink, Line, LineQueue, Overflow, Rank, SinkError, SinkStats, Work},
     source::{Batch, FlowSource, Progress, Totals},
@@ -318,6 +319,7 @@ fn forgotten(stats: &EngineStats) -> Vec<(&'static str, u64)> {
         ("verdicts", stats.fuse.verdicts_early),
         ("marks", stats.fuse.marks_evicted),
         ("covers", stats.fuse.covers_evicted),
+        ("exhibits", stats.exhibits_evicted),
     ]
 }
 
@@ -371,6 +373,10 @@ impl Detector for Timed {
 
     fn restore(&mut self, saved: &[u8], shift: AxisShift) -> Result<(), StateError> {
         self.inner.restore(saved, shift)
+    }
+
+    fn outputs(&mut self, features: &FeatureVector) -> Vec<f32> {
+        self.inner.outputs(features)
     }
 
     fn stats(&self) -> DetectorStats {

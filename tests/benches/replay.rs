@@ -194,6 +194,7 @@ fn judged(path: &Path, detectors: Vec<Box<dyn Detector>>) -> u64 {
         payload: PayloadSettings::default(),
         fuse: FuseSettings::default(),
         detectors,
+        exhibits_max: 0,
     });
     let (mut out, mut verdicts) = (Outcome::default(), 0);
     each_batch(path, |batch| {

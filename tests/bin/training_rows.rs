@@ -115,6 +115,7 @@ fn rows(path: &Path, filter: &Filter) -> Result<Vec<Row>, AnyError> {
         payload: config.payload,
         fuse: config.fuse.clone(),
         detectors: vec![Box::new(recorder)],
+        exhibits_max: 0,
     });
     let mut outcome = Outcome::default();
     let mut source = PcapSource::open(path, &config.flow, &config.sample)?;

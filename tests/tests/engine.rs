@@ -41,6 +41,7 @@ fn judge(capture: &Path, tick_millis: u64, cut: Cut) -> Judged {
         payload: config.payload,
         fuse: config.fuse.clone(),
         detectors: detectors(),
+        exhibits_max: 0,
     });
     let mut source = PcapSource::open(capture, &config.flow, &config.sample).unwrap();
     let (mut batch, mut outcome) = (Batch::default(), Outcome::default());

@@ -31,6 +31,7 @@ fn engine() -> Engine {
         payload: PayloadSettings::default(),
         fuse: FuseSettings::default(),
         detectors: Vec::new(),
+        exhibits_max: 0,
     })
 }
 

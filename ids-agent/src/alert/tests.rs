@@ -94,6 +94,8 @@ fn incident() -> Incident {
         agreement: 0.5,
         severity: Severity::Medium,
         subject: Subject::Pair { src: key.src, dst: key.dst },
+        source: Some(key.src),
+        target: Some(key.dst),
         key,
         flow_id: FLOW_ID,
         community_id: "1:wCb3OG7yAFWelaUydu0D+125CLM=".to_owned(),
@@ -117,6 +119,7 @@ fn incident() -> Incident {
         last_ns: START_NS + 1_500_000_000,
         suppressed: 0,
         flows: 120,
+        exhibit: None,
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn engine_parts(config: &Config, detectors: Vec<Box<dyn Detector>>, a
         payload: PayloadSettings { hash_seed: seed.draw(), ..config.payload },
         fuse: config.fuse.clone().on_axis(axis.offset().ns()),
         detectors,
+        exhibits_max: 0,
     }
 }
 

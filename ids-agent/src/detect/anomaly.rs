@@ -5,7 +5,7 @@ use super::{
     Class, Detector, DetectorStats, Finding, Judged, ModelInfo, Severity, Subject, Witness,
     model::{Inference, Model, ModelError, ModelFiles, ModelKind},
 };
-use crate::features::FEATURES;
+use crate::features::{FEATURES, FeatureVector};
 
 /// Findings explained in one tick.
 const EXPLAINED_PER_TICK_MAX: usize = 2;
@@ -87,6 +87,14 @@ impl Detector for Anomaly {
             findings.push(self.finding(flow, *error, explain));
         }
         self.errors = errors;
+    }
+
+    fn outputs(&mut self, features: &FeatureVector) -> Vec<f32> {
+        let mut out = Vec::new();
+        if self.model.infer(&features.values, &mut out).is_err() {
+            out.clear();
+        }
+        out
     }
 
     fn stats(&self) -> DetectorStats {

@@ -1,7 +1,8 @@
 //! The line from a batch to an outcome: flows, payload facts, windows, features, witnesses, fusion.
 
 use super::{
-    Detector, DetectorStats, Finding, Judged, ModelInfo, Outcome, Witness,
+    Detector, DetectorStats, Exhibit, Finding, Judged, ModelInfo, ModelOutputs, Outcome, Stage, Witness,
+    exhibit::Exhibits,
     fuse::{Fuse, FuseStats},
     saved::{AxisShift, Restored, SavedPart},
 };
@@ -11,7 +12,7 @@ use crate::{
         FeatureVector, extract,
         window::{HostWindows, WindowStats},
     },
-    flow::{FlowRecord, FlowState, FlowStats, FlowTable},
+    flow::{FlowRecord, FlowStats, FlowTable},
     payload::{PayloadFacts, PayloadStats, PayloadTable},
     source::Batch,
 };
@@ -24,6 +25,8 @@ pub struct EngineParts {
     pub fuse: FuseSettings,
     /// Asked in this order.
     pub detectors: Vec<Box<dyn Detector>>,
+    /// Flows whose exhibits wait for their incident to be told; zero keeps none.
+    pub exhibits_max: usize,
 }
 
 /// Totals of all parts of an engine since its start.
@@ -33,6 +36,8 @@ pub struct EngineStats {
     pub window: WindowStats,
     pub payload: PayloadStats,
     pub fuse: FuseStats,
+    /// Exhibits that had to go before their incident was told.
+    pub exhibits_evicted: u64,
     /// Records up for judgement; a flow counts each time.
     pub judged: u64,
     /// Ended flows, each of which gets one verdict.
@@ -48,6 +53,7 @@ pub struct Engine {
     detectors: Vec<Box<dyn Detector>>,
     reads_open_features: bool,
     fuse: Fuse,
+    exhibits: Exhibits,
     judged: u64,
     ended: u64,
     now_ns: u64,
@@ -82,6 +88,7 @@ impl Engine {
             fuse: Fuse::new(&parts.fuse, witnesses.len(), idle_ns),
             reads_open_features: parts.detectors.iter().any(|detector| detector.reads_open_features()),
             detectors: parts.detectors,
+            exhibits: Exhibits::new(parts.exhibits_max),
             judged: 0,
             ended: 0,
             now_ns: 0,
@@ -133,6 +140,7 @@ impl Engine {
             window: self.windows.stats(),
             payload: self.payloads.stats(),
             fuse: self.fuse.stats(),
+            exhibits_evicted: self.exhibits.evicted(),
             judged: self.judged,
             ended: self.ended,
             detectors: self.detectors.iter().map(|detector| (detector.witness(), detector.stats())).collect(),
@@ -199,13 +207,6 @@ impl Engine {
                 FeatureVector::ZERO
             });
             self.facts.push(facts);
-            match record.state {
-                FlowState::Open => {}
-                FlowState::Ended(_) => {
-                    self.ended += 1;
-                    self.payloads.forget(record);
-                }
-            }
         }
         self.judged += chunk.len() as u64;
         let parts = chunk.iter().zip(&self.features).zip(&self.facts);
@@ -218,8 +219,38 @@ impl Engine {
         for detector in &mut self.detectors {
             detector.learn(&findings);
         }
+        let payloads = &self.payloads;
+        self.exhibits.put_aside(&judged, &findings, |record| payloads.packets(record));
+        let reported = out.incidents.len();
         self.fuse.step(self.now_ns, &judged, findings, out);
+        for incident in out.incidents.iter_mut().skip(reported).filter(|incident| incident.stage != Stage::Summary) {
+            let id = incident.flow_id;
+            let at_hand = || judged.iter().find(|flow| flow.record.id == id && self.exhibits.is_wanted());
+            let mut exhibit = match self.exhibits.of(id) {
+                Some(exhibit) => exhibit.clone(),
+                None => match at_hand() {
+                    Some(flow) => Exhibit::new(flow, payloads.packets(flow.record)),
+                    None => continue,
+                },
+            };
+            exhibit.outputs = outputs(&mut self.detectors, &exhibit);
+            incident.exhibit = Some(Box::new(exhibit));
+        }
+        // Only now: what is told of a flow may need its bytes.
+        for record in chunk.iter().filter(|record| record.is_ended()) {
+            self.ended += 1;
+            self.payloads.forget(record);
+        }
         self.judged_of_due = end;
         if end < self.due.len() { Judging::More } else { Judging::Done }
     }
+}
+
+/// What each model gives for the exhibit's vector.
+fn outputs(detectors: &mut [Box<dyn Detector>], exhibit: &Exhibit) -> Vec<ModelOutputs> {
+    let of = |detector: &mut Box<dyn Detector>| {
+        let model = detector.model()?;
+        Some(ModelOutputs { witness: detector.witness(), model, values: detector.outputs(&exhibit.features) })
+    };
+    detectors.iter_mut().filter_map(of).collect()
 }

@@ -4,7 +4,7 @@ use ids_common::{flow::FlowKey, wire};
 use smallvec::SmallVec;
 
 use super::{
-    ByteFacts, DnsFacts, HttpFacts, TlsFacts,
+    ByteFacts, DnsFacts, HttpFacts, SampledPacket, TlsFacts,
     bytes::byte_facts,
     dns, http,
     login::{self, LoginSigns},
@@ -26,6 +26,8 @@ struct Raw {
     bytes: Vec<u8>,
     /// Where each sample ends: datagrams are messages of their own.
     ends: SmallVec<[u32; 4]>,
+    /// When each sample came, in microseconds after the slot's first packet, and how much of it was cut off.
+    marks: SmallVec<[(u32, u16); 4]>,
 }
 
 /// What one direction says, before both are joined.
@@ -79,10 +81,26 @@ impl Side {
         }
         raw.bytes.extend_from_slice(payload);
         raw.ends.push(raw.bytes.len() as u32);
+        let after_us = sample.seen_ns.saturating_sub(sample.slot_first_seen_ns) / 1_000;
+        let cut = sample.payload_len.saturating_sub(sample.captured);
+        raw.marks.push((u32::try_from(after_us).unwrap_or(u32::MAX), u16::try_from(cut).unwrap_or(u16::MAX)));
         self.next_index = sample.index.saturating_add(1);
         self.whole = sample.captured >= sample.payload_len;
         self.stale = true;
         Some(payload.len())
+    }
+
+    /// The samples held, to the microsecond.
+    pub(super) fn packets(&self, key: &FlowKey) -> Vec<SampledPacket> {
+        let Some(raw) = &self.raw else { return Vec::new() };
+        let packet = |(bytes, (after_us, cut)): (&[u8], &(u32, u16))| SampledPacket {
+            key: *key,
+            slot_first_seen_ns: self.slot_first_seen_ns,
+            seen_ns: self.slot_first_seen_ns.saturating_add(u64::from(*after_us) * 1_000),
+            payload_len: bytes.len() as u32 + u32::from(*cut),
+            bytes: bytes.into(),
+        };
+        raw.datagrams().zip(&raw.marks).map(packet).collect()
     }
 
     /// Reads the bytes anew if some came since.

@@ -58,6 +58,7 @@ fn parts() -> EngineParts {
         payload: PayloadSettings::default(),
         fuse: FuseSettings::default(),
         detectors: Vec::new(),
+        exhibits_max: 0,
     }
 }
 

@@ -367,6 +367,8 @@ fn incident(key: Key, entry: &Entry, stage: Stage, witnesses: usize) -> Incident
         agreement: named.count() as f32 / witnesses as f32,
         severity: entry.severity,
         subject: entry.exemplar.subject,
+        source: key.source,
+        target: key.target,
         key: entry.exemplar.key,
         flow_id: entry.exemplar.flow_id,
         community_id: community_id(&entry.exemplar.key),
@@ -379,5 +381,6 @@ fn incident(key: Key, entry: &Entry, stage: Stage, witnesses: usize) -> Incident
         last_ns: entry.last_ns,
         suppressed: entry.suppressed,
         flows: entry.flows,
+        exhibit: None,
     }
 }

@@ -4,7 +4,7 @@
 use super::{Inference, Model, ModelError, ModelFiles, ModelKind};
 use crate::{
     detect::{Class, Detector, DetectorStats, Finding, Judged, ModelInfo, Severity, Subject, Witness},
-    features::FEATURES,
+    features::{FEATURES, FeatureVector},
 };
 
 /// Findings explained in one tick; a flood of look-alikes needs no more, and each costs a batch.
@@ -106,6 +106,14 @@ impl Detector for Classifier {
             }
         }
         self.probabilities = probabilities;
+    }
+
+    fn outputs(&mut self, features: &FeatureVector) -> Vec<f32> {
+        let mut out = Vec::new();
+        if self.model.infer(&features.values, &mut out).is_err() {
+            out.clear();
+        }
+        out
     }
 
     fn stats(&self) -> DetectorStats {
