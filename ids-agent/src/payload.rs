@@ -152,6 +152,17 @@ pub struct DnsFacts {
     pub label_bytes_max: u32,
     /// Distinct names asked for among the sampled messages.
     pub names: u32,
+    /// The questions of the sampled messages, distinct, in their order, those behind pauses included.
+    pub questions: SmallVec<[DnsQuestion; 1]>,
+}
+
+/// One thing asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsQuestion {
+    /// The whole name in lower case. Bytes that no host name has are `?`, so nothing in it steers a terminal.
+    pub name: Arc<str>,
+    /// The type, as on the wire.
+    pub qtype: u16,
 }
 
 impl DnsFacts {
@@ -226,6 +237,8 @@ pub struct PayloadTable {
 
 /// Times a key may be in use at once: the connection that ends lingers while the next has begun.
 const SIDES_PER_KEY_MAX: usize = 4;
+/// Questions kept of one flow.
+const DNS_QUESTIONS_MAX: usize = 16;
 
 /// Running totals of a `PayloadTable`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -329,7 +342,26 @@ impl PayloadTable {
             return PayloadFacts::default();
         }
         let nothing = SideFacts::default();
-        join(forward.unwrap_or(&nothing), backward.unwrap_or(&nothing))
+        let mut facts = join(forward.unwrap_or(&nothing), backward.unwrap_or(&nothing));
+        if let Some(dns) = &mut facts.dns {
+            self.add_questions(record, &mut dns.questions);
+        }
+        facts
+    }
+
+    /// Adds the questions asked behind pauses: a slow client's samples are spread over several slots.
+    fn add_questions(&self, record: &FlowRecord, questions: &mut SmallVec<[DnsQuestion; 1]>) {
+        let within = record.start_ns..=record.end_ns;
+        for key in [record.key, record.key.reversed()] {
+            let sides = self.sides.peek(&key).filter(|sides| sides.len() > 1);
+            let sides = sides.into_iter().flatten().filter(|side| within.contains(&side.slot_first_seen_ns));
+            let asked = sides.filter_map(|side| side.facts.dns.as_deref()).flat_map(|dns| &dns.questions);
+            for question in asked {
+                if questions.len() < DNS_QUESTIONS_MAX && !questions.contains(question) {
+                    questions.push(question.clone());
+                }
+            }
+        }
     }
 
     /// The samples of a flow that are still held, both directions.

@@ -16,6 +16,7 @@ pub struct BehaviourSettings {
     pub flood: FloodSettings,
     pub app_dos: AppDosSettings,
     pub brute_force: BruteForceSettings,
+    pub dns_tunnel: DnsTunnelSettings,
     pub limits: LimitsSettings,
 }
 
@@ -188,6 +189,69 @@ impl Default for BruteForceSettings {
     }
 }
 
+/// Names below one domain carry data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DnsTunnelSettings {
+    /// Sums over distinct names of how little each looks like one for a host, decaying, quick to slow.
+    pub weight_60s: f64,
+    pub weight_600s: f64,
+    pub weight_3600s: f64,
+    /// Fewer distinct names than this are never a tunnel.
+    pub names_min: f64,
+    /// Distinct coded or numbered names of odd types below at least three domains, and their share of all names.
+    pub spread_names_600s: f64,
+    pub spread_share: f64,
+    /// Distinct odd types asked for below at least three domains, distinct names of them, and their share of all names.
+    pub types_600s: f64,
+    pub types_names_600s: f64,
+    pub types_share: f64,
+    /// Domains below which names carry data for all the world to know, with all below them.
+    pub allow_domains: Vec<String>,
+}
+
+impl Default for DnsTunnelSettings {
+    fn default() -> Self {
+        const ALLOWED: [&str; 23] = [
+            "abuse.ch",
+            "avast.com",
+            "avcdn.net",
+            "barracudacentral.org",
+            "bitdefender.net",
+            "brightcloud.com",
+            "cymru.com",
+            "dnswl.org",
+            "e5.sk",
+            "googlesyndication.com",
+            "invaluement.com",
+            "kaspersky-labs.com",
+            "mailspike.net",
+            "mcafee.com",
+            "rspamd.com",
+            "senderbase.org",
+            "sophosxl.com",
+            "sophosxl.net",
+            "spamcop.net",
+            "spamhaus.net",
+            "spamhaus.org",
+            "surbl.org",
+            "uribl.com",
+        ];
+        Self {
+            weight_60s: 10.0,
+            weight_600s: 20.0,
+            weight_3600s: 50.0,
+            names_min: 6.0,
+            spread_names_600s: 16.0,
+            spread_share: 0.4,
+            types_600s: 4.0,
+            types_names_600s: 5.0,
+            types_share: 0.15,
+            allow_domains: ALLOWED.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
 /// Bounds of what is remembered; beyond them the idlest goes first, counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -225,7 +289,7 @@ pub fn load_behaviour(path: &Path) -> Result<BehaviourSettings, ConfigError> {
     let wrong = |message: String| ConfigError::Wrong { path: path.to_owned(), line: 1, message };
     let tables = toml::Table::try_from(&settings).map_err(|error| wrong(error.to_string()))?;
     for (table, entries) in &tables {
-        for (key, value) in entries.as_table().into_iter().flatten() {
+        for (key, value) in entries.as_table().into_iter().flatten().filter(|(_, value)| !value.is_array()) {
             let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64)).unwrap_or(0.0);
             let most = if key.ends_with("_share") { 1.0 } else { 1e12 };
             if !(number > 0.0 && number <= most) {

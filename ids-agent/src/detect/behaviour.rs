@@ -20,7 +20,10 @@ use crate::{
 
 mod app_dos;
 mod brute_force;
+mod dns_tunnel;
 mod flood;
+mod icmp_tunnel;
+mod names;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ mod track;
 
 use app_dos::AppDos;
 use brute_force::BruteForce;
+use dns_tunnel::DnsTunnel;
 use flood::Floods;
 use scan::Scans;
 use track::Run;
@@ -96,6 +100,8 @@ struct Sight<'a> {
     mark: Mark,
     forward_packets: u64,
     forward_bytes: u64,
+    /// Payload of the answers.
+    backward_bytes: u64,
 }
 
 /// What was seen of a flow before. Each pattern notes here what it has counted of it.
@@ -107,6 +113,12 @@ struct Mark {
     ended: bool,
     forward_packets: u64,
     forward_bytes: u64,
+    backward_bytes: u64,
+    /// DNS questions and answers counted, sampled and in all, and whether the flow was told as a tunnel.
+    asked: u8,
+    answers: u8,
+    questions: u64,
+    tunnel: bool,
     /// Counted as a stalled connection, as a hoarded one, as a web request with credentials.
     stalled: bool,
     hoarded: bool,
@@ -125,6 +137,7 @@ pub struct Behaviour {
     floods: Floods,
     app_dos: AppDos,
     brute_force: BruteForce,
+    dns_tunnel: DnsTunnel,
     stats: DetectorStats,
 }
 
@@ -147,6 +160,7 @@ impl Behaviour {
             floods: Floods::new(settings, &keyed),
             app_dos: AppDos::new(settings, &keyed),
             brute_force: BruteForce::new(settings, &keyed),
+            dns_tunnel: DnsTunnel::new(settings, &keyed),
             stats: DetectorStats::default(),
         }
     }
@@ -157,12 +171,18 @@ impl Behaviour {
         let place = self.marks.place(&record.id);
         let before = place.and_then(|place| self.marks.at(place)).copied();
         let forward = &record.forward;
+        let backward_bytes = record.backward.as_ref().map_or(0, |backward| backward.payload_bytes);
         let mut mark = before.unwrap_or(Mark {
             outcome: None,
             waits: false,
             ended: false,
             forward_packets: 0,
             forward_bytes: 0,
+            backward_bytes: 0,
+            asked: 0,
+            answers: 0,
+            questions: 0,
+            tunnel: false,
             stalled: false,
             hoarded: false,
             requested: false,
@@ -176,6 +196,7 @@ impl Behaviour {
             before,
             forward_packets: forward.packets.saturating_sub(mark.forward_packets),
             forward_bytes: forward.bytes.saturating_sub(mark.forward_bytes),
+            backward_bytes: backward_bytes.saturating_sub(mark.backward_bytes),
             mark,
         };
         let outcome = outcome_of(record);
@@ -187,10 +208,13 @@ impl Behaviour {
         mark.ended = ended;
         mark.forward_packets = forward.packets;
         mark.forward_bytes = forward.bytes;
+        mark.backward_bytes = backward_bytes;
         sight.mark = mark;
         self.floods.grow(&sight, findings);
         self.app_dos.see(&mut sight, findings);
         self.brute_force.see(&mut sight, findings);
+        self.dns_tunnel.see(&mut sight, findings);
+        icmp_tunnel::see(&mut sight, findings);
         if ended && !mark.waits {
             place.map(|place| self.marks.remove_at(place));
         } else {
@@ -270,7 +294,8 @@ impl Detector for Behaviour {
             + self.scans.evicted()
             + self.floods.evicted()
             + self.app_dos.evicted()
-            + self.brute_force.evicted();
+            + self.brute_force.evicted()
+            + self.dns_tunnel.evicted();
         DetectorStats { forgotten, ..self.stats }
     }
 }

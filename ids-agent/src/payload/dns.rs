@@ -2,7 +2,7 @@
 
 use simple_dns::{Packet, QTYPE, TYPE};
 
-use super::{DnsFacts, text::text};
+use super::{DNS_QUESTIONS_MAX, DnsFacts, DnsQuestion, text::text};
 
 const HEADER: usize = 12;
 /// A question in clear is at most a 255-byte name, a type and a class.
@@ -114,9 +114,22 @@ pub(super) fn gather(messages: &[Message], string_bytes_max: usize) -> Option<Dn
         if !names.contains(&message.name.as_slice()) {
             names.push(&message.name);
         }
+        let question = DnsQuestion { name: plain(&message.name).into(), qtype: message.qtype };
+        if facts.questions.len() < DNS_QUESTIONS_MAX && !facts.questions.contains(&question) {
+            facts.questions.push(question);
+        }
     }
     facts.names = names.len() as u32;
     Some(facts)
+}
+
+/// A name that can be compared and shown: lower case, and `?` for what no host name holds.
+fn plain(name: &[u8]) -> String {
+    let plain = |byte: &u8| match byte.to_ascii_lowercase() {
+        byte @ (b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.') => char::from(byte),
+        _ => '?',
+    };
+    name.iter().map(plain).collect()
 }
 
 /// What both directions say together; questions of the asking side come first.
@@ -141,6 +154,7 @@ pub(super) fn join(forward: Option<&DnsFacts>, backward: Option<&DnsFacts>) -> O
         label_bytes_max: first.label_bytes_max.max(second.label_bytes_max),
         // A response repeats the names of its queries.
         names: first.names.max(second.names),
+        questions: named.questions.clone(),
     })
 }
 
@@ -228,6 +242,16 @@ pub(super) mod tests {
         assert_eq!((joined.rcode_label(), joined.errors), (Some("NXDOMAIN"), 1));
         assert_eq!((joined.queries, joined.responses, joined.names), (1, 1, 1));
         assert_eq!((joined.name_bytes_max, joined.label_bytes_max), (15, 7));
+    }
+
+    #[test]
+    fn questions_are_kept_whole_and_plain() {
+        let long = format!("{0}.{0}.{0}.example.net", "Ab9".repeat(20));
+        let asked = [query(&long, 16), query("t\u{e9}\u{1b}[1m.example.net", 10), query(&long, 16)];
+        let facts = facts(&asked, Trust::Port).unwrap_or_default();
+        let names: Vec<_> = facts.questions.iter().map(|question| (&*question.name, question.qtype)).collect();
+        let long = long.to_ascii_lowercase();
+        assert_eq!(names, [(long.as_str(), 16), ("t????1m.example.net", 10)]);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::{
     payload::{AppProto, HttpFacts, Login},
 };
 
+mod dns_tunnel;
+
 type Flow = (Fabricated, PayloadFacts);
 
 /// Shows the flows to a detector tick by tick, each when it ends, and tells what was found.
