@@ -66,6 +66,11 @@ pub(super) fn is_request(bytes: &[u8]) -> bool {
     behind.starts_with(version) || version.starts_with(behind)
 }
 
+/// Whether the bytes begin with a request line or a status line.
+pub(super) fn begins_message(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.") || is_request(bytes)
+}
+
 /// Method and target, each up to its space.
 fn request_line(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     let line = bytes.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or(&[]);

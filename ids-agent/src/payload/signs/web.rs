@@ -1,0 +1,261 @@
+//! Signs in HTTP requests and answers: a request is split, decoded and put before the rules; nothing is judged here.
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::{
+    SignKind, Signs,
+    normal::{normal, plain},
+    patterns::{Matcher, Place},
+    web_rules,
+};
+
+/// Bytes of a target or header value beyond which it is no address and no cookie, but a lever.
+const RUN_BYTES_MIN: usize = 200;
+
+/// Which part of a conversation some bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Request,
+    RequestBody,
+    Answer,
+    AnswerBody,
+}
+
+impl Part {
+    /// What begins here, if it shows.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        if bytes.starts_with(b"HTTP/1.") {
+            Some(Self::Answer)
+        } else if super::super::http::is_request(bytes) || is_odd_request(bytes) {
+            Some(Self::Request)
+        } else {
+            None
+        }
+    }
+
+    /// What the next bytes of the same direction are, unless they begin a message themselves.
+    pub(super) fn next(self) -> Self {
+        match self {
+            Self::Request | Self::RequestBody => Self::RequestBody,
+            Self::Answer | Self::AnswerBody => Self::AnswerBody,
+        }
+    }
+}
+
+/// A request line with the version in its place and no method that a client sends.
+fn is_odd_request(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or(&[]);
+    line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/1.1")
+}
+
+static REQUEST: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(web_rules::REQUEST));
+static ANSWER: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(web_rules::ANSWER));
+
+/// Signs in one message, as far as it was sampled.
+pub(super) fn signs(part: Part, bytes: &[u8]) -> Signs {
+    let mut signs = Signs::default();
+    match part {
+        Part::Request => request(bytes, &mut signs),
+        Part::RequestBody => body(Form::Unknown, bytes, &mut signs),
+        Part::Answer => {
+            let (_, body) = head_and_body(bytes);
+            ANSWER.find(Place::Body, &plain(body), &mut signs);
+        }
+        Part::AnswerBody => ANSWER.find(Place::Body, &plain(bytes), &mut signs),
+    }
+    signs
+}
+
+fn request(bytes: &[u8], signs: &mut Signs) {
+    let (head, body_bytes) = head_and_body(bytes);
+    let (line, headers) = match head.iter().position(|byte| *byte == b'\n') {
+        Some(at) => head.split_at_checked(at + 1).unwrap_or((head, &[])),
+        None => (head, &[][..]),
+    };
+    let line = line.trim_ascii_end();
+    let line = line.strip_suffix(b" HTTP/1.1").or_else(|| line.strip_suffix(b" HTTP/1.0")).unwrap_or(line);
+    let (method, target) = match line.iter().position(|byte| *byte == b' ') {
+        Some(at) => line.split_at_checked(at).unwrap_or((line, &[])),
+        None => (line, &[][..]),
+    };
+    let target = target.trim_ascii_start();
+    let (path, query) = match target.iter().position(|byte| *byte == b'?') {
+        Some(at) => target.split_at_checked(at).unwrap_or((target, &[])),
+        None => (target, &[][..]),
+    };
+    REQUEST.find(Place::Target, &plain(target), signs);
+    REQUEST.find(Place::Path, &normal(path), signs);
+    if !query.is_empty() {
+        REQUEST.find(Place::Query, &normal(query), signs);
+    }
+    for header in headers.split(|byte| *byte == b'\n') {
+        let Some(at) = header.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = (header.get(..at).unwrap_or(&[]), header.get(at + 1..).unwrap_or(&[]));
+        let value = value.trim_ascii();
+        if name.eq_ignore_ascii_case(b"user-agent") {
+            let value = normal(value);
+            REQUEST.find(Place::Agent, &value, signs);
+            REQUEST.find(Place::Header, &value, signs);
+        } else if SPEAKING.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            REQUEST.find(Place::Header, &normal(value), signs);
+        } else if !PLAIN_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            REQUEST.find(Place::Header, &normal(header), signs);
+        }
+    }
+    shape(method, target, headers, signs);
+    body(Form::of(headers), body_bytes, signs);
+}
+
+/// Headers of which the value alone counts: programs behind the server read them like fields of a form.
+const SPEAKING: [&[u8]; 6] =
+    [b"cookie", b"referer", b"x-forwarded-for", b"x-api-version", b"content-type", b"authorization"];
+/// Headers that carry what the client's library put there.
+const PLAIN_HEADERS: [&[u8]; 12] = [
+    b"host",
+    b"connection",
+    b"accept-language",
+    b"accept-encoding",
+    b"content-length",
+    b"cache-control",
+    b"pragma",
+    b"upgrade-insecure-requests",
+    b"if-modified-since",
+    b"if-none-match",
+    b"keep-alive",
+    b"origin",
+];
+
+/// How the fields of a body are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Unknown,
+    Encoded,
+    Text,
+    Binary,
+}
+
+impl Form {
+    fn of(headers: &[u8]) -> Self {
+        let value = headers.split(|byte| *byte == b'\n').find_map(|line| {
+            let (name, value) = line.split_at_checked(13)?;
+            name.eq_ignore_ascii_case(b"content-type:").then(|| value.to_ascii_lowercase())
+        });
+        let contains = |word: &[u8]| value.as_ref().is_some_and(|value| value.windows(word.len()).any(|w| w == word));
+        if contains(b"x-www-form-urlencoded") {
+            Self::Encoded
+        } else if [&b"json"[..], b"xml", b"text/", b"multipart/"].iter().any(|word| contains(word)) {
+            Self::Text
+        } else if value.is_none() {
+            Self::Unknown
+        } else {
+            Self::Binary
+        }
+    }
+}
+
+fn body(form: Form, bytes: &[u8], signs: &mut Signs) {
+    if bytes.is_empty() {
+        return;
+    }
+    match form {
+        Form::Unknown | Form::Encoded => {
+            let text = normal(bytes);
+            REQUEST.find(Place::Body, &text, signs);
+            if form == Form::Encoded || looks_like_form(bytes) {
+                REQUEST.find(Place::Query, &text, signs);
+            }
+        }
+        Form::Text => REQUEST.find(Place::Body, &normal(bytes), signs),
+        Form::Binary => REQUEST.find(Place::Body, &plain(bytes), signs),
+    }
+}
+
+/// `name=value` at the start, without a space or a control character in front of the sign.
+fn looks_like_form(bytes: &[u8]) -> bool {
+    let name = bytes.iter().take(64).take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.[]%".contains(byte)).count();
+    name > 0 && bytes.get(name) == Some(&b'=')
+}
+
+/// The head, line ends included, and what stands behind the empty line.
+fn head_and_body(bytes: &[u8]) -> (&[u8], &[u8]) {
+    static END: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(["\r\n\r\n", "\n\n"]).ok());
+    match END.as_ref().and_then(|end| end.find(bytes)) {
+        Some(end) => (bytes.get(..end.start() + 1).unwrap_or(bytes), bytes.get(end.end()..).unwrap_or(&[])),
+        None => (bytes, &[]),
+    }
+}
+
+/// What no pattern shows: methods, lengths and repetitions that no client produces by itself.
+fn shape(method: &[u8], target: &[u8], headers: &[u8], signs: &mut Signs) {
+    if method.iter().any(|byte| matches!(byte, b'<' | b'>' | b'\'' | b'"' | b'(')) {
+        signs.add(SignKind::MalformedRequest, 80, method);
+    }
+    if let Some(run) = longest_run(target).filter(|run| run.len() >= RUN_BYTES_MIN) {
+        signs.add(SignKind::MalformedRequest, 85, run);
+    }
+    let mut framed = (false, false);
+    for line in headers.split(|byte| *byte == b'\n') {
+        let line = line.trim_ascii_end();
+        if line.len() < 12 {
+            continue;
+        }
+        let is = |name: &[u8]| line.get(..name.len()).is_some_and(|front| front.eq_ignore_ascii_case(name));
+        if is(b"content-length:") {
+            framed.0 = true;
+            let value = line.get(15..).unwrap_or(&[]).trim_ascii();
+            if value.first() == Some(&b'-') || (!value.is_empty() && !value.iter().all(u8::is_ascii_digit)) {
+                signs.add(SignKind::MalformedRequest, 80, line);
+            }
+        } else if is(b"transfer-encoding:") {
+            framed.1 = true;
+        } else if is(b"range:") && line.iter().filter(|byte| **byte == b',').count() >= 20 {
+            // Each range is assembled on its own (CVE-2011-3192).
+            signs.add(SignKind::MalformedRequest, 85, line);
+        }
+        if let Some(run) = longest_run(line).filter(|run| run.len() >= RUN_BYTES_MIN) {
+            signs.add(SignKind::MalformedRequest, 80, run);
+        }
+        // Latin-1 and UTF-8 words occur in headers, but not machine code.
+        let odd = line.iter().filter(|byte| matches!(byte, 0..=8 | 0x0e..=0x1f | 0x7f..=0x9f)).count();
+        if odd >= 24 {
+            signs.add(SignKind::MalformedRequest, 75, line);
+        }
+    }
+    if framed == (true, true) {
+        signs.add(SignKind::MalformedRequest, 70, b"Content-Length and Transfer-Encoding");
+    }
+}
+
+/// The longest repetition of one byte.
+fn longest_run(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.chunk_by(|a, b| a == b).max_by_key(|run| run.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kinds and sureness that a request gives.
+    fn kinds(request: &[u8]) -> Vec<(&'static str, u8)> {
+        let signs = signs(Part::of(request).unwrap_or(Part::RequestBody), request).settle();
+        signs.iter().map(|sign| (sign.kind.name(), sign.sureness)).collect()
+    }
+
+    #[test]
+    fn parts_are_told_by_their_first_line() {
+        assert_eq!(Part::of(b"GET / HTTP/1.1\r\n"), Some(Part::Request));
+        assert_eq!(Part::of(b"<SCRIPT> / HTTP/1.1\r\n"), Some(Part::Request));
+        assert_eq!(Part::of(b"HTTP/1.1 200 OK\r\n"), Some(Part::Answer));
+        assert_eq!(Part::of(b"SSH-2.0-OpenSSH\r\n"), None);
+    }
+
+    #[test]
+    fn requests_that_no_client_sends_are_told_by_their_shape() {
+        assert_eq!(kinds(b"<XSS> / HTTP/1.1\r\nHost: a\r\n\r\n").first().map(|k| k.0), Some("malformed_request"));
+        let run = [b"GET /".as_slice(), &[b'A'; 300], b" HTTP/1.0\r\n\r\n"].concat();
+        assert_eq!(kinds(&run).first().map(|k| k.0), Some("malformed_request"));
+        assert!(kinds(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n").is_empty());
+    }
+}
