@@ -237,6 +237,8 @@ pub struct DetectSettings {
     pub behaviour: bool,
     /// Thresholds for behaviour; without it the built-in ones hold.
     pub behaviour_rules: Option<PathBuf>,
+    /// Whether attack patterns in the payload samples are judged.
+    pub payload: bool,
     /// Rows given to a model at once.
     pub batch_max: usize,
 }
@@ -251,6 +253,7 @@ impl Default for DetectSettings {
             anomaly: true,
             behaviour: true,
             behaviour_rules: None,
+            payload: true,
             batch_max: 256,
         }
     }

@@ -16,6 +16,7 @@ mod engine;
 mod exhibit;
 pub mod fuse;
 pub mod model;
+pub mod payload;
 pub mod saved;
 
 pub use engine::{Engine, EngineParts, EngineStats, Judging};

@@ -22,11 +22,14 @@ mod http;
 mod login;
 mod recognise;
 mod side;
+mod signs;
 mod text;
 mod tls;
 
 pub use app::AppProto;
 use side::{Side, SideFacts};
+use signs::Signs;
+pub use signs::{Sign, SignKind};
 
 /// One sampled payload with the key of its direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,15 @@ pub struct PayloadFacts {
     /// Payload bytes looked at, and what they are like. All zero for a silent direction.
     pub forward: ByteFacts,
     pub backward: ByteFacts,
+    /// Attack patterns among the samples; `None` where there are none, which is nearly always.
+    pub signs: Option<Arc<FlowSigns>>,
+}
+
+/// Attack patterns of both directions, each by sureness.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlowSigns {
+    pub forward: Vec<Sign>,
+    pub backward: Vec<Sign>,
 }
 
 /// What the sampled bytes of one direction are like.
@@ -249,7 +261,8 @@ pub struct PayloadStats {
     /// Samples taken in, and their bytes.
     pub samples: u64,
     pub sample_bytes: u64,
-    /// Samples behind a gap, a cut sample or a finished parse: counted, not read.
+    /// Samples behind a gap, a cut sample or a finished parse: no facts are read out of them. Those that are still
+    /// held are looked at for attack patterns.
     pub samples_unread: u64,
     /// Flows forgotten early because the table was full.
     pub flows_evicted: u64,
@@ -306,8 +319,9 @@ impl PayloadTable {
         let Some(side) = sides.get_mut(place) else { return };
         match side.push(sample, payload) {
             None => self.stats.samples_unread += 1,
-            Some(bytes) => {
-                self.stats.bytes += bytes as u64;
+            Some(pushed) => {
+                self.stats.bytes += pushed.bytes as u64;
+                self.stats.samples_unread += u64::from(!pushed.read);
                 self.touched.push(sample.key);
                 self.make_room_for_bytes();
             }
@@ -428,7 +442,18 @@ fn join(forward: &SideFacts, backward: &SideFacts) -> PayloadFacts {
         login,
         forward: forward.bytes,
         backward: backward.bytes,
+        signs: join_signs(&forward.signs, &backward.signs),
     }
+}
+
+fn join_signs(forward: &Signs, backward: &Signs) -> Option<Arc<FlowSigns>> {
+    if forward.is_empty() && backward.is_empty() {
+        return None;
+    }
+    Some(Arc::new(FlowSigns {
+        forward: forward.iter().cloned().collect(),
+        backward: backward.iter().cloned().collect(),
+    }))
 }
 
 /// A status says something about a login only if credentials went out. Forms answer a bad password with a page

@@ -6,7 +6,7 @@ use super::Failure;
 use crate::{
     clock::Axis,
     config::{self, BehaviourSettings, Config, DetectSettings, FlowSettings, PayloadSettings, WindowSettings},
-    detect::{Detector, EngineParts, behaviour::Behaviour},
+    detect::{Detector, EngineParts, behaviour::Behaviour, payload::Payload},
     models::{self, ModelsError},
 };
 
@@ -25,6 +25,9 @@ pub(super) fn detectors(settings: &DetectSettings, seed: Seed) -> Result<Vec<Box
     };
     if settings.behaviour {
         detectors.push(behaviour(settings, seed.draw())?);
+    }
+    if settings.payload {
+        detectors.push(Box::new(Payload::new(seed.draw())));
     }
     Ok(detectors)
 }

@@ -9,6 +9,7 @@ use super::{
     dns, http,
     login::{self, LoginSigns},
     recognise::{self, Guess},
+    signs::{self, Piece, Pieces, Signs},
     text::text,
     tls,
 };
@@ -20,14 +21,28 @@ const PORT_LLMNR: u16 = 5355;
 /// Longest identification string that SSH allows (RFC 4253, section 4.2).
 const SSH_BANNER_BYTES_MAX: usize = 255;
 
+/// Samples taken of one direction.
+const SAMPLES_MAX: usize = 16;
+
+/// What came of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pushed {
+    /// Bytes now held.
+    pub(super) bytes: usize,
+    /// Whether it goes on where the last one ended, so that facts are read out of it too.
+    pub(super) read: bool,
+}
+
 /// Bytes of a direction that may still grow.
 #[derive(Debug, Default)]
 struct Raw {
     bytes: Vec<u8>,
-    /// Where each sample ends: datagrams are messages of their own.
-    ends: SmallVec<[u32; 4]>,
     /// When each sample came, in microseconds after the slot's first packet, and how much of it was cut off.
     marks: SmallVec<[(u32, u16); 4]>,
+    /// Where each sample ends: datagrams are messages of their own.
+    pieces: SmallVec<[Piece; 4]>,
+    /// Bytes in front of the first gap or cut: facts are read out of these, signs out of all.
+    whole: usize,
 }
 
 /// What one direction says, before both are joined.
@@ -40,6 +55,7 @@ pub(super) struct SideFacts {
     pub(super) http: Option<Box<HttpFacts>>,
     pub(super) ssh: Option<std::sync::Arc<str>>,
     pub(super) login: LoginSigns,
+    pub(super) signs: Signs,
 }
 
 #[derive(Debug)]
@@ -47,6 +63,8 @@ pub(super) struct Side {
     pub(super) slot_first_seen_ns: u64,
     pub(super) facts: SideFacts,
     next_index: u32,
+    /// Whether the last sample was whole, so that the next one may go on there.
+    uncut: bool,
     /// Whether the stream may go on: no gap and no cut so far.
     whole: bool,
     raw: Option<Raw>,
@@ -59,6 +77,7 @@ impl Side {
             slot_first_seen_ns,
             facts: SideFacts::default(),
             next_index: 0,
+            uncut: true,
             whole: true,
             raw: Some(Raw::default()),
             stale: false,
@@ -70,24 +89,29 @@ impl Side {
         self.raw.as_ref().map_or(0, |raw| raw.bytes.len())
     }
 
-    /// Appends a sample if it goes on where the last one ended. A datagram stands alone, so a gap
-    /// in front of it does no harm. Says how many bytes were taken.
-    pub(super) fn push(&mut self, sample: &Sample, payload: &[u8]) -> Option<usize> {
+    /// Appends a sample. In a stream, what stands behind a gap or a cut is looked at for signs alone. A datagram
+    /// stands alone, so a gap in front of it does no harm. Nothing is taken once the bytes were let go.
+    pub(super) fn push(&mut self, sample: &Sample, payload: &[u8]) -> Option<Pushed> {
         let stream = sample.key.proto != wire::PROTO_UDP;
         let raw = self.raw.as_mut()?;
-        if stream && (!self.whole || sample.index != self.next_index) {
-            self.whole = false;
-            return None;
+        if raw.pieces.len() >= SAMPLES_MAX || (stream && sample.index < self.next_index) {
+            self.whole &= !stream;
+            return Some(Pushed { bytes: 0, read: false });
         }
+        let joined = self.uncut && sample.index == self.next_index;
+        self.whole &= joined || !stream;
         raw.bytes.extend_from_slice(payload);
-        raw.ends.push(raw.bytes.len() as u32);
         let after_us = sample.seen_ns.saturating_sub(sample.slot_first_seen_ns) / 1_000;
         let cut = sample.payload_len.saturating_sub(sample.captured);
         raw.marks.push((u32::try_from(after_us).unwrap_or(u32::MAX), u16::try_from(cut).unwrap_or(u16::MAX)));
+        raw.pieces.push(Piece { end: raw.bytes.len() as u32, wire_len: sample.payload_len, joined: joined && stream });
+        if self.whole {
+            raw.whole = raw.bytes.len();
+        }
         self.next_index = sample.index.saturating_add(1);
-        self.whole = sample.captured >= sample.payload_len;
+        self.uncut = sample.captured >= sample.payload_len;
         self.stale = true;
-        Some(payload.len())
+        Some(Pushed { bytes: payload.len(), read: self.whole })
     }
 
     /// The samples held, to the microsecond.
@@ -120,17 +144,28 @@ impl Side {
 
 impl Raw {
     fn read(&self, key: &FlowKey, string_bytes_max: usize) -> SideFacts {
-        let mut facts = SideFacts { bytes: byte_facts(&self.bytes), ..SideFacts::default() };
+        let mut facts = SideFacts { bytes: byte_facts(self.whole()), ..SideFacts::default() };
         match key.proto {
-            wire::PROTO_TCP | wire::PROTO_SCTP => self.read_stream(&mut facts, string_bytes_max),
+            wire::PROTO_TCP | wire::PROTO_SCTP => {
+                self.read_stream(&mut facts, string_bytes_max);
+                facts.signs = signs::of_stream(facts.guess, &self.pieces());
+            }
             wire::PROTO_UDP => self.read_datagrams(key, &mut facts, string_bytes_max),
             _ => {}
         }
         facts
     }
 
+    fn whole(&self) -> &[u8] {
+        self.bytes.get(..self.whole).unwrap_or(&[])
+    }
+
+    fn pieces(&self) -> Pieces<'_> {
+        Pieces { bytes: &self.bytes, pieces: &self.pieces }
+    }
+
     fn read_stream(&self, facts: &mut SideFacts, string_bytes_max: usize) {
-        let bytes = self.bytes.as_slice();
+        let bytes = self.whole();
         facts.guess = recognise::stream(bytes);
         match facts.guess {
             Guess::Known(AppProto::Tls) => facts.tls = tls::hello(bytes, string_bytes_max).map(Box::new),
@@ -184,7 +219,8 @@ impl Raw {
     }
 
     fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start as usize..*end as usize))
+        let ends = self.pieces.iter().map(|piece| piece.end);
+        let starts = std::iter::once(0).chain(ends.clone());
+        starts.zip(ends).filter_map(|(start, end)| self.bytes.get(start as usize..end as usize))
     }
 }

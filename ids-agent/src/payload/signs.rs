@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::text::text;
+use super::{AppProto, recognise::Guess, text::text};
 
 mod normal;
 mod patterns;
@@ -125,13 +125,20 @@ impl Signs {
         self
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Sign> {
         self.found.iter()
     }
 }
 
-/// Signs in a direction of a TCP or SCTP flow.
-pub(super) fn of_stream(pieces: &Pieces<'_>) -> Signs {
+/// Signs in a direction of a TCP or SCTP flow that speaks what `guess` says.
+pub(super) fn of_stream(guess: Guess, pieces: &Pieces<'_>) -> Signs {
+    if matches!(guess, Guess::Known(AppProto::Tls | AppProto::Ssh | AppProto::Http2 | AppProto::Quic)) {
+        return Signs::default();
+    }
     let mut signs = Signs::default();
     let mut http = None;
     for unit in pieces.units() {

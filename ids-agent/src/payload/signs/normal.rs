@@ -35,7 +35,7 @@ enum Plus {
 }
 
 fn hides(text: &[u8]) -> bool {
-    text.iter().any(|byte| matches!(byte, b'%' | b'&' | b'\\'))
+    text.iter().any(|byte| matches!(byte, b'%' | b'&' | b'\\' | 0xc0 | 0xc1))
 }
 
 /// One pass of `%xx`, `%uxxxx`, `\xxx`, `\uxxxx` and HTML entities.
@@ -92,9 +92,8 @@ fn entity(rest: &[u8]) -> Option<(u8, usize)> {
         (b"&tab;", b' '),
         (b"&newline;", b' '),
     ];
-    let named = NAMED.iter().find(|(name, _)| {
-        rest.get(..name.len()).is_some_and(|front| front.eq_ignore_ascii_case(name))
-    });
+    let named =
+        NAMED.iter().find(|(name, _)| rest.get(..name.len()).is_some_and(|front| front.eq_ignore_ascii_case(name)));
     if let Some((name, byte)) = named {
         return Some((*byte, name.len()));
     }

@@ -174,7 +174,8 @@ fn body(form: Form, bytes: &[u8], signs: &mut Signs) {
 
 /// `name=value` at the start, without a space or a control character in front of the sign.
 fn looks_like_form(bytes: &[u8]) -> bool {
-    let name = bytes.iter().take(64).take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.[]%".contains(byte)).count();
+    let name =
+        bytes.iter().take(64).take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.[]%".contains(byte)).count();
     name > 0 && bytes.get(name) == Some(&b'=')
 }
 

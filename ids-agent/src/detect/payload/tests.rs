@@ -1,0 +1,84 @@
+//! Tests of the payload witness.
+
+use ids_common::wire::PROTO_TCP;
+
+use super::*;
+use crate::{
+    config::PayloadSettings,
+    fabricated::{Back, Fabricated, There, host, key, samples},
+    features::FeatureVector,
+    payload::{PayloadFacts, PayloadTable},
+};
+
+fn web(port: u16) -> FlowKey {
+    key(host(0, 0, 1), port, host(0, 0, 2), 80, PROTO_TCP)
+}
+
+/// Findings of one tick in which each flow sends a request and gets an answer.
+fn judge(detector: &mut Payload, exchanges: &[(FlowKey, &[u8], &[u8])]) -> Vec<Finding> {
+    let mut table = PayloadTable::new(&PayloadSettings::default());
+    let mut records = Vec::new();
+    for (key, request, answer) in exchanges {
+        records.push(Fabricated::new(*key, 0).packet(There, 0, 1).packet(Back, 0, 1).closed().record());
+        table.absorb(&samples(&[(*key, 0, 0, request), (key.reversed(), 0, 0, answer)]));
+    }
+    let facts: Vec<PayloadFacts> = records.iter().map(|record| table.facts(record)).collect();
+    let judged: Vec<_> = records
+        .iter()
+        .zip(&facts)
+        .map(|(record, payload)| Judged { record, features: &FeatureVector::ZERO, payload })
+        .collect();
+    let mut findings = Vec::new();
+    detector.judge(&judged, 0, &mut findings);
+    findings
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>hello</html>";
+
+#[test]
+fn a_request_with_an_injection_is_a_web_attack_that_quotes_it() {
+    let request = b"GET /item?id=1%27%20UNION%20SELECT%20user,pass%20FROM%20users--%20 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let found = judge(&mut Payload::new(0), &[(web(1_000), request, OK)]);
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((finding.class, finding.kind, finding.severity), (Class::WebAttack, "sql_injection", Severity::High));
+    assert!(finding.reason.contains("union select user,"), "{}", finding.reason);
+    assert!(finding.score > 0.9);
+}
+
+#[test]
+fn one_weak_sign_is_nothing_and_with_the_answer_to_it_it_is() {
+    let probe = b"GET /item?id=1%27 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let error = b"HTTP/1.1 200 OK\r\n\r\nYou have an error in your SQL syntax near ''1'''";
+    assert!(judge(&mut Payload::new(0), &[(web(1_000), probe, OK)]).is_empty());
+    let harmless = b"GET /item?id=1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert!(judge(&mut Payload::new(0), &[(web(1_000), harmless, error)]).is_empty());
+    assert_eq!(judge(&mut Payload::new(0), &[(web(1_000), probe, error)]).len(), 1);
+}
+
+#[test]
+fn three_flows_with_signs_speak_for_their_service() {
+    let request = b"GET /a?x=<script>alert(1)</script> HTTP/1.1\r\nHost: a\r\n\r\n";
+    let exchanges: Vec<_> = (0..3).map(|at| (web(1_000 + at), request.as_slice(), OK)).collect();
+    let found = judge(&mut Payload::new(0), &exchanges);
+    let services = found.iter().filter(|finding| matches!(finding.subject, Subject::Service { .. })).count();
+    assert_eq!((found.len(), services), (4, 1));
+}
+
+#[test]
+fn a_flow_is_told_once() {
+    let request = b"GET /a?x=<script>alert(1)</script> HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut table = PayloadTable::new(&PayloadSettings::default());
+    let record = Fabricated::new(web(1_000), 0).packet(There, 0, 1).packet(Back, 0, 1).record();
+    table.absorb(&samples(&[(web(1_000), 0, 0, request)]));
+    let payload = table.facts(&record);
+    let mut detector = Payload::new(0);
+    let mut findings = Vec::new();
+    for _ in 0..3 {
+        detector.judge(
+            &[Judged { record: &record, features: &FeatureVector::ZERO, payload: &payload }],
+            0,
+            &mut findings,
+        );
+    }
+    assert_eq!(findings.len(), 1);
+}
