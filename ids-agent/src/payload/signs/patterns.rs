@@ -41,7 +41,7 @@ pub(super) struct Pattern {
 
 /// A table of patterns, ready to run.
 pub(super) struct Matcher {
-    patterns: &'static [Pattern],
+    patterns: Vec<&'static Pattern>,
     strings: Option<AhoCorasick>,
     /// Which pattern each fixed string belongs to.
     owners: Vec<u16>,
@@ -52,10 +52,11 @@ pub(super) struct Matcher {
 const EXPRESSION_BYTES_MAX: usize = 1 << 20;
 
 impl Matcher {
-    pub(super) fn new(patterns: &'static [Pattern]) -> Self {
+    pub(super) fn new(tables: &[&'static [Pattern]]) -> Self {
+        let patterns: Vec<&Pattern> = tables.iter().copied().flatten().collect();
         let mut strings = Vec::new();
         let mut owners = Vec::new();
-        for (owner, pattern) in (0u16..).zip(patterns) {
+        for (owner, pattern) in (0u16..).zip(&patterns) {
             for string in pattern.strings {
                 strings.push(*string);
                 owners.push(owner);
@@ -63,7 +64,8 @@ impl Matcher {
         }
         // Tables are checked by a test; a table that does not build finds nothing.
         let strings = AhoCorasick::builder().match_kind(MatchKind::Standard).build(strings).ok();
-        Self { patterns, strings, owners, expressions: patterns.iter().map(|_| OnceLock::new()).collect() }
+        let expressions = patterns.iter().map(|_| OnceLock::new()).collect();
+        Self { patterns, strings, owners, expressions }
     }
 
     /// Adds what the patterns for `place` find in `text`.
@@ -106,9 +108,9 @@ fn compile(expression: &str) -> Option<Regex> {
 
 /// Every pattern builds, and its fixed strings are in the form that texts have.
 #[cfg(test)]
-pub(super) fn check_table(patterns: &'static [Pattern]) {
-    assert!(Matcher::new(patterns).strings.is_some());
-    for pattern in patterns {
+pub(super) fn check_tables(tables: &[&'static [Pattern]]) {
+    assert!(Matcher::new(tables).strings.is_some());
+    for pattern in tables.iter().copied().flatten() {
         assert!(pattern.expression.is_empty() || compile(pattern.expression).is_some(), "{}", pattern.expression);
         assert!((1..=100).contains(&pattern.sureness) && pattern.places != 0 && !pattern.strings.is_empty());
         for string in pattern.strings {

@@ -1,7 +1,7 @@
 //! Requests as attack tools and manuals write them, and look-alikes that people and programs send.
 
 use super::*;
-use crate::payload::signs::{patterns::check_table, web};
+use crate::payload::signs::{patterns::check_tables, web};
 
 /// The surest sign of a message.
 fn surest(message: &[u8]) -> Option<(SignKind, u8)> {
@@ -27,8 +27,8 @@ fn with_header(header: &str) -> Vec<u8> {
 
 #[test]
 fn the_tables_build() {
-    check_table(REQUEST);
-    check_table(ANSWER);
+    check_tables(REQUEST);
+    check_tables(ANSWER);
 }
 
 #[test]
