@@ -16,7 +16,7 @@ for file in "$dir"/etc/*; do
     mount --bind "$file" "$place"
 done
 cd "$home"
-HOME=$home PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 no_proxy='*' NO_PROXY='*'
-export HOME PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED no_proxy NO_PROXY
+PATH=$PATH:/usr/sbin:/sbin HOME=$home PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 no_proxy='*' NO_PROXY='*'
+export PATH HOME PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED no_proxy NO_PROXY
 unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy 2>/dev/null || true
 exec "$@"

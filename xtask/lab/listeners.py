@@ -4,6 +4,7 @@ Call: listeners.py WORD... where a word is PORT, PORT:KIND or udp:PORT; kinds ar
 """
 
 import asyncio
+import socket
 import sys
 
 BANNERS = {
@@ -47,7 +48,7 @@ async def serve(port, kind):
         finally:
             writer.close()
 
-    await asyncio.start_server(talk, "::", port, backlog=512)
+    await asyncio.start_server(talk, None, port, backlog=512)
     return port
 
 
@@ -64,7 +65,10 @@ async def main():
     for word in sys.argv[1:]:
         if word.startswith("udp:"):
             loop = asyncio.get_running_loop()
-            await loop.create_datagram_endpoint(Echo, ("::", int(word[4:])))
+            both = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            both.bind(("::", int(word[4:])))
+            await loop.create_datagram_endpoint(Echo, sock=both)
         else:
             port, _, kind = word.partition(":")
             await serve(int(port), kind_of(int(port), kind))

@@ -10,6 +10,7 @@ mod labels;
 mod network;
 mod plan;
 mod rng;
+mod servers;
 mod stage;
 mod world;
 

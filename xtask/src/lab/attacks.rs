@@ -1,20 +1,39 @@
 //! The attacks, one file a family. Each chooses tool, mode, target, rate and times from the seed.
 
+mod brute;
+mod c2;
+mod dos;
+mod flood;
+mod lateral;
 mod scan;
+mod tunnel;
+mod web;
 
 use super::{
     plan::{Plan, Ready, Scenario, Service, Wish},
     rng::Rng,
+    servers::PYTHON,
     world::{Host, World},
 };
 
 pub(super) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    scan::SCENARIOS.iter()
+    scan::SCENARIOS
+        .iter()
+        .chain(brute::SCENARIOS)
+        .chain(flood::SCENARIOS)
+        .chain(dos::SCENARIOS)
+        .chain(web::SCENARIOS)
+        .chain(c2::SCENARIOS)
+        .chain(tunnel::SCENARIOS)
+        .chain(lateral::SCENARIOS)
 }
 
 type PlanFn = fn(&World, &mut Rng, &Wish) -> Plan;
 /// Programs and their packages.
 type Needs = &'static [(&'static str, &'static str)];
+
+/// A tool is ended after so long, if it does not end by itself.
+const MS_MAX: u64 = 65_000;
 
 /// Who attacks: mostly somebody in the internet, sometimes a machine in the LAN.
 fn attacker<'a>(world: &'a World, rng: &mut Rng) -> &'a Host {
@@ -34,5 +53,5 @@ fn listeners(on: &str, rng: &mut Rng) -> Service {
     open.dedup();
     let words: Vec<String> = open.iter().map(ToString::to_string).collect();
     let ready = open.last().copied().unwrap_or(22);
-    Service::new(on, &format!("python3 {{lab}}/listeners.py {}", words.join(" ")), Ready::Tcp(ready))
+    Service::new(on, &format!("{PYTHON} {{lab}}/listeners.py {}", words.join(" ")), Ready::Tcp(ready))
 }

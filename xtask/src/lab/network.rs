@@ -1,23 +1,32 @@
 //! The lab's network as namespaces: a LAN behind a switch, a gateway, a provider and single hosts behind it. Knows no way out.
 //!
 //! ```text
-//! client1 ──┐                                        ┌── site1
-//! device1 ──┼─ switch ─── lan0  gateway  wan0 ─ isp ─┼── site2
-//! inside1 ──┘   (captured here)      rate            └── outside1
+//! client1 ──┐                                         ┌── site1
+//! device1 ──┼─ switch ─── lan0  gateway  wan0 ── isp ─┼── site2
+//! inside1 ──┘   (captured here)       rate     delay  └── outside1
 //! ```
 //!
 //! The capture sees what a gateway sees whose LAN ports are a bridge: all that crosses the switch, once.
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use super::world::{Host, LAN4_BITS, LAN6_BITS, World};
-use crate::{netns::Namespace, process::quiet};
+use super::{
+    servers::PYTHON,
+    world::{Host, LAN4_BITS, LAN6_BITS, World},
+};
+use crate::{
+    netns::Namespace,
+    process::{Group, quiet},
+};
 
 /// Where the capture is taken, in the switch.
 pub(super) const TAP: &str = "br0";
@@ -31,6 +40,8 @@ pub(super) struct Network {
     machines: BTreeMap<String, Namespace>,
     dir: PathBuf,
     programs: PathBuf,
+    /// Ends with the network.
+    _delay: Option<Group>,
 }
 
 impl Network {
@@ -43,6 +54,7 @@ impl Network {
             machines: BTreeMap::new(),
             dir: dir.to_path_buf(),
             programs: programs.to_path_buf(),
+            _delay: None,
         };
         let gateway = make("gateway")?;
         network.wire_gateway(&gateway, world)?;
@@ -57,7 +69,43 @@ impl Network {
             network.wire_far(&machine, host, number + 1)?;
             network.machines.insert(host.name.clone(), machine);
         }
+        network._delay = network.lengthen(world)?;
         Ok(network)
+    }
+
+    /// Puts the way through the internet between the provider's ends: packets go into a tun device and come back later.
+    fn lengthen(&self, world: &World) -> Result<Option<Group>> {
+        if !Path::new("/dev/net/tun").exists() {
+            println!("lab: this system has no tun devices, so nobody is far away");
+            return Ok(None);
+        }
+        let mut batch = lines(&["tuntap add dev slow mode tun", "link set slow txqueuelen 5000 up"]);
+        batch.push("route add default dev slow table 100".to_owned());
+        batch.push("route add ::/0 dev slow table 100".to_owned());
+        let ends = std::iter::once("down0".to_owned()).chain((1..=world.far().count()).map(|n| format!("far{n}")));
+        batch.extend(ends.map(|end| format!("rule add iif {end} lookup 100")));
+        self.isp.ip_batch(&batch)?;
+        let ends = std::iter::once("down0".to_owned()).chain((1..=world.far().count()).map(|n| format!("far{n}")));
+        for end in ends {
+            self.isp.ip(&["-6", "rule", "add", "iif", &end, "lookup", "100"])?;
+        }
+        let ready = self.dir.join("delay.ready");
+        let log = self.dir.join("log/delay.log");
+        let log = File::create(&log).with_context(|| format!("`{}` cannot be written", log.display()))?;
+        let mut command = self.isp.command(Path::new(PYTHON));
+        command.arg(self.programs.join("delay.py")).arg("slow").arg(&ready);
+        command.args([world.seed.to_string(), world.loss_per_million.to_string()]);
+        for host in world.far() {
+            command.args(host.addresses().map(|address| format!("{address}={}", host.delay_ms)));
+        }
+        let mut group = Group::start("delay", command.stdout(Stdio::null()).stderr(log))?;
+        let started = Instant::now();
+        while !ready.exists() {
+            ensure!(group.ended()?.is_none(), "the program that delays packets does not run");
+            ensure!(started.elapsed() < Duration::from_secs(20), "the program that delays packets does not begin");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Some(group))
     }
 
     /// A command on a machine of the lab, in a mount namespace of its own. `{dir}` and `{lab}` in words become paths.

@@ -30,6 +30,8 @@ const TAIL: Duration = Duration::from_millis(1_500);
 const GRACE: Duration = Duration::from_secs(2);
 /// More than this share of packets lost by the capture, and it is no capture of what happened.
 const LOST_SHARE_MAX: f64 = 0.01;
+/// A tool that runs wild fills no disk: the capture ends here, and the run fails.
+const PACKETS_MAX: usize = 400_000;
 /// Lines of a program's log that a failure shows.
 const LOG_LINES: usize = 12;
 
@@ -244,6 +246,7 @@ impl Tap {
         let says = File::create(&log).with_context(|| format!("`{}` cannot be written", log.display()))?;
         let mut command = stage.network.at_tap("tcpdump");
         command.args(["-i", TAP, "-n", "-s", "262144", "-B", "32768", "-Z", "root", "-w"]).arg(file);
+        command.args(["-c", &PACKETS_MAX.to_string()]);
         let group = Group::start("tcpdump", command.stdout(Stdio::null()).stderr(says))?;
         let mut tap = Self { group, log };
         let started = Instant::now();
@@ -258,6 +261,7 @@ impl Tap {
 
     /// Ends the capture and fails if it missed too much.
     fn close(&mut self) -> Result<()> {
+        ensure!(self.group.ended()?.is_none(), "more than {PACKETS_MAX} packets: a tool ran wild\n{}", self.said());
         self.group.stop(GRACE * 5)?;
         let said = self.said();
         let count = |what: &str| -> f64 {

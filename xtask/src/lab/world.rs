@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) wan_mtu: u16,
     pub(crate) down_mbit: u64,
     pub(crate) up_mbit: u64,
+    /// Packets that the internet loses, of a million.
+    pub(crate) loss_per_million: u64,
     /// Names that resolve nowhere else: `home.test`, `www.SITE.test`.
     pub(crate) domain: String,
     pub(crate) accounts: Vec<Account>,
@@ -161,6 +163,7 @@ impl World {
             wan_mtu: rng.pick(&[1_500, 1_500, 1_492, 1_460, 1_420]),
             down_mbit,
             up_mbit,
+            loss_per_million: rng.pick(&[0, 0, 0, 200, 1_000, 3_000]),
             domain: format!("{}{}.test", rng.pick(&WORDS), rng.range(1, 99)),
             accounts,
         }

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::{Needs, PlanFn, attacker, listeners};
+use super::{MS_MAX, Needs, PlanFn, attacker, listeners};
 use crate::lab::{
     filter::Filter,
     plan::{Ends, Plan, Proof, Ready, Scenario, Service, Step, Wish},
     rng::Rng,
+    servers::PYTHON,
     world::{Host, Shape, World},
 };
 
@@ -32,9 +33,8 @@ const fn scenario(name: &'static str, tools: &'static str, needs: Needs, plan: P
     Scenario { name, family: "PORT_SCAN", tools, needs, shape: Shape::SMALL, plan }
 }
 
-const SECS_MAX: u64 = 60;
-/// nmap ends by itself before this.
-const MS_MAX: u64 = (SECS_MAX + 10) * 1_000;
+/// For nmap itself.
+const SECS_MAX: u64 = 55;
 
 /// One nmap at the LAN's server, which has some ports open.
 struct Nmap {
@@ -248,7 +248,7 @@ fn script(world: &World, rng: &mut Rng, _: &Wish) -> Plan {
         let hosts: Vec<String> = world.locals().take(12).map(|host| host.v4.to_string()).collect();
         format!("--hosts {} --ports 21,22,23,25,80,110,139,143,443,445,1433,3306,3389,5555,5900,8080", hosts.join(","))
     };
-    let line = format!("python3 {{lab}}/connect_scan.py --seed {} --pause-ms {pause_ms} {what}", rng.range(1, 99_999));
+    let line = format!("{PYTHON} {{lab}}/connect_scan.py --seed {} --pause-ms {pause_ms} {what}", rng.range(1, 99_999));
     plan.steps.push(Step::new(&from.name, &line, rng.range(1_500, 6_000), MS_MAX, Ends::Anyhow));
     plan.filter = Filter::from_hosts(from.all_v4());
     plan.proof = Proof { flows: 60, sent: 0, answered: 10 };
