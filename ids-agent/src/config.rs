@@ -14,8 +14,8 @@ mod read;
 
 pub use allow::{AllowEntry, Expiry, Prefix};
 pub use behaviour::{
-    AppDosSettings, BehaviourSettings, BruteForceSettings, DnsTunnelSettings, FloodSettings, LimitsSettings,
-    ScanSettings, SweepSettings, load_behaviour,
+    AppDosSettings, BehaviourSettings, BotSettings, BruteForceSettings, DnsTunnelSettings, FloodSettings,
+    LimitsSettings, ScanSettings, SweepSettings, load_behaviour,
 };
 pub use read::{ConfigError, from_text, load, parse_table};
 

@@ -40,6 +40,7 @@ pub(crate) struct Fabricated {
     state: FlowState,
     /// Tells flows of one key apart.
     salt: u64,
+    window: u16,
 }
 
 /// Which way a packet goes.
@@ -52,11 +53,17 @@ pub(crate) use Way::{Back, There};
 
 impl Fabricated {
     pub(crate) fn new(key: FlowKey, at_ns: u64) -> Self {
-        Self { key, forward: None, backward: None, now_ns: at_ns, state: FlowState::Open, salt: at_ns }
+        Self { key, forward: None, backward: None, now_ns: at_ns, state: FlowState::Open, salt: at_ns, window: 64_240 }
     }
 
     pub(crate) fn wait(mut self, ns: u64) -> Self {
         self.now_ns += ns;
+        self
+    }
+
+    /// The receive window that later packets announce.
+    pub(crate) fn window(mut self, window: u16) -> Self {
+        self.window = window;
         self
     }
 
@@ -68,6 +75,7 @@ impl Fabricated {
             payload_len,
             tcp_flags,
             ttl: 64,
+            window: self.window,
             ..PacketMeta::default()
         };
         let slot = if way == There { &mut self.forward } else { &mut self.backward };

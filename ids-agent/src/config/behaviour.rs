@@ -17,6 +17,7 @@ pub struct BehaviourSettings {
     pub app_dos: AppDosSettings,
     pub brute_force: BruteForceSettings,
     pub dns_tunnel: DnsTunnelSettings,
+    pub bot: BotSettings,
     pub limits: LimitsSettings,
 }
 
@@ -137,6 +138,15 @@ pub struct AppDosSettings {
     /// HTTP connections in which the browser claims to be another one time after time.
     pub agents_60s: f64,
     pub agents_share: f64,
+    /// Names of first parameters in HTTP requests, ever new ones, and their share of the requests.
+    pub parameters_60s: f64,
+    pub parameters_share: f64,
+    /// Connections with a tiny receive window that take an answer for at least `stalled_secs`.
+    pub slow_reads_60s: f64,
+    /// TLS connections that end behind the handshake.
+    pub handshakes_10s: f64,
+    /// Packets that one MQTT client, or the clients at one address, send to a broker.
+    pub mqtt_packets_10s: f64,
     /// HTTP connections from one source to one service, whatever they say.
     pub requests_10s: f64,
 }
@@ -150,6 +160,11 @@ impl Default for AppDosSettings {
             hoarded_payload_bytes: 512,
             agents_60s: 6.0,
             agents_share: 0.2,
+            parameters_60s: 20.0,
+            parameters_share: 0.5,
+            slow_reads_60s: 20.0,
+            handshakes_10s: 200.0,
+            mqtt_packets_10s: 1000.0,
             requests_10s: 1500.0,
         }
     }
@@ -161,6 +176,8 @@ impl Default for AppDosSettings {
 pub struct BruteForceSettings {
     /// Connections in which a login in clear was seen to fail.
     pub failed_60s: f64,
+    pub failed_600s: f64,
+    pub failed_3600s: f64,
     /// Connections in which credentials for a web page went out, whatever came back.
     pub web_tries_60s: f64,
     /// Short connections to SSH, Telnet, FTP, RDP or VNC, quick and slow.
@@ -171,20 +188,27 @@ pub struct BruteForceSettings {
     pub session_bytes_max: u64,
     /// Failed logins at one service from many sources.
     pub spread_failed_60s: f64,
+    pub spread_failed_600s: f64,
     pub spread_sources: f64,
+    /// Distinct targets at which one source failed to log in, at the same service.
+    pub spray_targets_600s: f64,
 }
 
 impl Default for BruteForceSettings {
     fn default() -> Self {
         Self {
             failed_60s: 8.0,
+            failed_600s: 15.0,
+            failed_3600s: 30.0,
             web_tries_60s: 20.0,
             sessions_60s: 10.0,
-            sessions_600s: 25.0,
+            sessions_600s: 20.0,
             session_secs_max: 90,
             session_bytes_max: 4000,
             spread_failed_60s: 30.0,
+            spread_failed_600s: 60.0,
             spread_sources: 10.0,
+            spray_targets_600s: 6.0,
         }
     }
 }
@@ -248,6 +272,29 @@ impl Default for DnsTunnelSettings {
             types_names_600s: 5.0,
             types_share: 0.15,
             allow_domains: ALLOWED.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// A device works for a stranger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BotSettings {
+    /// Distinct hosts that got one and the same datagram of no known protocol, and the share that kept silent.
+    pub announce_targets_60s: f64,
+    pub announce_unanswered_share: f64,
+    /// Distinct hosts to which a source that takes in no mail itself handed mail at port 25.
+    pub mail_hosts_60s: f64,
+    pub mail_hosts_600s: f64,
+}
+
+impl Default for BotSettings {
+    fn default() -> Self {
+        Self {
+            announce_targets_60s: 120.0,
+            announce_unanswered_share: 0.9,
+            mail_hosts_60s: 30.0,
+            mail_hosts_600s: 100.0,
         }
     }
 }

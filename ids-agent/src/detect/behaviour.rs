@@ -15,10 +15,11 @@ use crate::{
     bounded::{BoundedMap, Place},
     config::BehaviourSettings,
     flow::{FlowRecord, FlowState},
-    payload::PayloadFacts,
+    payload::{AppProto, PayloadFacts},
 };
 
 mod app_dos;
+mod bot;
 mod brute_force;
 mod dns_tunnel;
 mod flood;
@@ -30,6 +31,7 @@ mod tests;
 mod track;
 
 use app_dos::AppDos;
+use bot::Bots;
 use brute_force::BruteForce;
 use dns_tunnel::DnsTunnel;
 use flood::Floods;
@@ -88,6 +90,8 @@ struct Attempt {
     /// TCP: the source never acknowledged anything.
     half_open: bool,
     ttl: u8,
+    /// UDP: names the first datagram by its size and front, where it is of no known protocol.
+    datagram: Option<u64>,
 }
 
 /// A flow up for judgement, with what is new about it.
@@ -123,6 +127,8 @@ struct Mark {
     stalled: bool,
     hoarded: bool,
     requested: bool,
+    slow_read: bool,
+    handshake: bool,
     tried: bool,
     failed: bool,
 }
@@ -138,6 +144,7 @@ pub struct Behaviour {
     app_dos: AppDos,
     brute_force: BruteForce,
     dns_tunnel: DnsTunnel,
+    bots: Bots,
     stats: DetectorStats,
 }
 
@@ -161,6 +168,7 @@ impl Behaviour {
             app_dos: AppDos::new(settings, &keyed),
             brute_force: BruteForce::new(settings, &keyed),
             dns_tunnel: DnsTunnel::new(settings, &keyed),
+            bots: Bots::new(settings, &keyed),
             stats: DetectorStats::default(),
         }
     }
@@ -186,6 +194,8 @@ impl Behaviour {
             stalled: false,
             hoarded: false,
             requested: false,
+            slow_read: false,
+            handshake: false,
             tried: false,
             failed: false,
         });
@@ -214,6 +224,7 @@ impl Behaviour {
         self.app_dos.see(&mut sight, findings);
         self.brute_force.see(&mut sight, findings);
         self.dns_tunnel.see(&mut sight, findings);
+        self.bots.see(&sight, findings);
         icmp_tunnel::see(&mut sight, findings);
         if ended && !mark.waits {
             place.map(|place| self.marks.remove_at(place));
@@ -226,7 +237,7 @@ impl Behaviour {
 
     /// Says what came of the flow's beginning, if that is settled now and was not, or is better than it was.
     fn resolve(&mut self, sight: &Sight<'_>, outcome: Outcome) -> Option<Attempt> {
-        let attempt = || attempt_of(sight.record, outcome);
+        let attempt = || attempt_of(sight, outcome);
         match sight.mark.outcome {
             Some(before) if outcome > before => Some(Attempt { before: Some(before), ..attempt() }),
             Some(_) => None,
@@ -269,7 +280,13 @@ impl Behaviour {
     }
 
     fn tell(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
-        self.scans.attempt(attempt, findings);
+        match attempt.datagram {
+            Some(datagram) => {
+                self.scans.attempt_on_pair(attempt, findings);
+                self.bots.announce(attempt, datagram, findings);
+            }
+            None => self.scans.attempt(attempt, findings),
+        }
         self.floods.attempt(attempt, findings);
     }
 }
@@ -295,7 +312,8 @@ impl Detector for Behaviour {
             + self.floods.evicted()
             + self.app_dos.evicted()
             + self.brute_force.evicted()
-            + self.dns_tunnel.evicted();
+            + self.dns_tunnel.evicted()
+            + self.bots.evicted();
         DetectorStats { forgotten, ..self.stats }
     }
 }
@@ -319,7 +337,8 @@ fn outcome_of(record: &FlowRecord) -> Outcome {
     }
 }
 
-fn attempt_of(record: &FlowRecord, outcome: Outcome) -> Attempt {
+fn attempt_of(sight: &Sight<'_>, outcome: Outcome) -> Attempt {
+    let record = sight.record;
     let forward = &record.forward;
     Attempt {
         key: record.key,
@@ -330,7 +349,19 @@ fn attempt_of(record: &FlowRecord, outcome: Outcome) -> Attempt {
         before: None,
         half_open: forward.syn > 0 && forward.ack == 0,
         ttl: forward.ttl_max,
+        datagram: datagram_of(sight),
     }
+}
+
+/// Scanners ask for services; what no one knows, at a port of no service, is a protocol of its own.
+fn datagram_of(sight: &Sight<'_>) -> Option<u64> {
+    let (key, bytes) = (&sight.record.key, &sight.payload.forward);
+    let unknown = key.proto == wire::PROTO_UDP && sight.payload.app == AppProto::Unknown && bytes.bytes > 0;
+    if !unknown || scan::is_service_port(key.dst_port) || key.src_port < 1_024 {
+        return None;
+    }
+    let [size, ..] = sight.record.forward.first_sizes;
+    Some(u64::from_be_bytes(bytes.first) ^ u64::from(size).rotate_right(16))
 }
 
 fn probe_of(record: &FlowRecord) -> Probe {

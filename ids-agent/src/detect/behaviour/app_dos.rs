@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 
 use foldhash::quality::FixedState;
-use ids_common::wire;
+use ids_common::{flow::FlowKey, wire};
 
 use super::{
     Class, Finding, Keyed, Severity, Sight, Statement, Subject, address, evidence,
@@ -23,6 +23,13 @@ const AGENTS_FLOWS_MIN: f64 = 15.0;
 /// A stalled connection sends a few header lines at most.
 const STALLED_PAYLOAD_BYTES_MAX: u64 = 8_192;
 const SILENCE_NS: u64 = 120 * SEC;
+/// A receive window so small keeps a server from sending; no browser opens with it.
+const SLOW_WINDOW_MAX: u16 = 4_096;
+/// A TLS client that says no more than this has asked for nothing behind the handshake.
+const HANDSHAKE_PACKETS_MAX: u32 = 2;
+const HANDSHAKE_BYTES_MAX: u64 = 2_500;
+/// An MQTT client that has said less is still greeting and subscribing.
+const MESSAGES_MIN: u32 = 20;
 
 pub(super) struct AppDos {
     hasher: FixedState,
@@ -39,6 +46,12 @@ struct Service {
     requests: Decayed,
     requests_60s: Decayed,
     agents: DistinctSecs,
+    /// Names of first parameters.
+    parameters: DistinctSecs,
+    slow_reads: Decayed,
+    handshakes: Decayed,
+    /// MQTT packets from the client.
+    messages: Decayed,
     run: Run,
 }
 
@@ -84,22 +97,32 @@ impl AppDos {
         let closing = forward.fin > 0 || forward.rst > 0 || backward.fin > 0 || backward.rst > 0;
         let hoarded =
             !sight.ended && !closing && forward.ack > 0 && payload_bytes < self.settings.hoarded_payload_bytes;
+        let app = sight.payload.app;
         let request = sight.payload.http.as_deref().filter(|http| http.method.is_some());
         let requested = request.is_some() && !sight.mark.requested;
-        if !(stalled || hoarded || requested || sight.mark.hoarded) {
+        let slow_read = !sight.mark.slow_read
+            && !sight.ended
+            && !closing
+            && backward.payload_bytes > 0
+            && matches!(app, AppProto::Http | AppProto::Tls)
+            && (1..=SLOW_WINDOW_MAX).contains(&forward.init_window)
+            && lasted_ns >= self.settings.stalled_secs.saturating_mul(SEC);
+        let handshake = !sight.mark.handshake
+            && (sight.ended || closing)
+            && app == AppProto::Tls
+            && forward.payload_packets <= HANDSHAKE_PACKETS_MAX
+            && forward.payload_bytes <= HANDSHAKE_BYTES_MAX;
+        let talks = app == AppProto::Mqtt && forward.payload_packets >= MESSAGES_MIN;
+        let messages = if talks { sight.forward_packets } else { 0 };
+        let counts = [stalled, hoarded, requested, slow_read, handshake, messages > 0, sight.mark.hoarded];
+        if counts.iter().all(|counts| !counts) {
             return;
         }
 
         let at_ns = record.end_ns;
-        let new = || Service {
-            stalled: Decayed::default(),
-            hoarded: 0.0,
-            requests: Decayed::default(),
-            requests_60s: Decayed::default(),
-            agents: DistinctSecs::new(AGENTS_SECS),
-            run: Run::new(record.start_ns, *key, record.id),
-        };
-        let service = self.services.touch_or_insert(&(key.src, key.dst, key.dst_port), new);
+        let service = self
+            .services
+            .touch_or_insert(&(key.src, key.dst, key.dst_port), || Service::new(key, record.id, record.start_ns));
         service.run.go_on(at_ns, SILENCE_NS, *key, record.id);
         if stalled && !sight.mark.stalled {
             service.stalled.add(at_ns, STALLED_TAU_SECS, 1.0);
@@ -109,14 +132,55 @@ impl AppDos {
             service.hoarded = (service.hoarded + if hoarded { 1.0 } else { -1.0 }).max(0.0);
             sight.mark.hoarded = hoarded;
         }
+        if slow_read {
+            service.slow_reads.add(at_ns, STALLED_TAU_SECS, 1.0);
+            sight.mark.slow_read = true;
+        }
+        if handshake {
+            service.handshakes.add(at_ns, REQUESTS_TAU_SECS, 1.0);
+            sight.mark.handshake = true;
+        }
+        if messages > 0 {
+            // Growth over more than the window counts as the part of it that falls into it.
+            let spread_secs = if sight.before.is_some() { 0.0 } else { lasted_ns as f64 / SEC as f64 };
+            let share = REQUESTS_TAU_SECS / spread_secs.max(REQUESTS_TAU_SECS);
+            service.messages.add(at_ns, REQUESTS_TAU_SECS, messages as f64 * share);
+        }
         if let Some(http) = request.filter(|_| requested) {
             sight.mark.requested = true;
             service.requests.add(record.start_ns, REQUESTS_TAU_SECS, 1.0);
             service.requests_60s.add(record.start_ns, STALLED_TAU_SECS, 1.0);
             service.agents.insert(self.hasher.hash_one(&http.user_agent), at_ns);
+            if let Some(name) = http.path.as_deref().and_then(first_parameter) {
+                service.parameters.insert(self.hasher.hash_one(name), at_ns);
+            }
         }
         findings.extend(finding(service, sight, &self.settings, self.repeat_ns));
     }
+}
+
+impl Service {
+    fn new(key: &FlowKey, id: u64, at_ns: u64) -> Self {
+        Self {
+            stalled: Decayed::default(),
+            hoarded: 0.0,
+            requests: Decayed::default(),
+            requests_60s: Decayed::default(),
+            agents: DistinctSecs::new(AGENTS_SECS),
+            parameters: DistinctSecs::new(AGENTS_SECS),
+            slow_reads: Decayed::default(),
+            handshakes: Decayed::default(),
+            messages: Decayed::default(),
+            run: Run::new(at_ns, *key, id),
+        }
+    }
+}
+
+/// The name of the first parameter that has a value and is no number: a lone number is a file's version.
+fn first_parameter(path: &str) -> Option<&str> {
+    let (_, query) = path.split_once('?')?;
+    let (name, _) = query.split('&').next()?.split_once('=')?;
+    (!name.is_empty() && name.bytes().any(|byte| !byte.is_ascii_digit())).then_some(name)
 }
 
 /// Slow attacks aim at web servers; a request that never ends may not be told as one.
@@ -162,6 +226,43 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
                 spoken_count(agents)
             ),
         });
+    }
+    let parameters = service.parameters.count(at_ns).min(requests_60s);
+    if parameters >= settings.parameters_60s && parameters >= settings.parameters_share * requests_60s {
+        return Some(Reached {
+            kind: "random_parameters",
+            count: parameters,
+            threshold: settings.parameters_60s,
+            feature: "parameter_names_60s",
+            what: format!(
+                "{} requests with {} parameters of ever new names",
+                spoken_count(requests_60s.round()),
+                spoken_count(parameters)
+            ),
+        });
+    }
+    let simple = [
+        (
+            service.slow_reads.value_at(at_ns, STALLED_TAU_SECS),
+            settings.slow_reads_60s,
+            ("slow_reads", "slow_reads_60s", "connections that take an answer in tiny bits"),
+        ),
+        (
+            service.handshakes.value_at(at_ns, REQUESTS_TAU_SECS),
+            settings.handshakes_10s,
+            ("handshakes", "tls_handshakes_10s", "TLS handshakes that ask for nothing"),
+        ),
+        (
+            service.messages.value_at(at_ns, REQUESTS_TAU_SECS),
+            settings.mqtt_packets_10s,
+            ("message_flood", "mqtt_packets_10s", "packets with MQTT messages in ten seconds"),
+        ),
+    ];
+    for (count, threshold, (kind, feature, what)) in simple {
+        if count >= threshold {
+            let what = format!("{} {what}", spoken_count(count.round()));
+            return Some(Reached { kind, count, threshold, feature, what });
+        }
     }
     let requests = service.requests.value_at(at_ns, REQUESTS_TAU_SECS);
     (requests >= settings.requests_10s).then(|| Reached {

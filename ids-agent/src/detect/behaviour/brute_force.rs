@@ -17,14 +17,17 @@ use crate::{
 
 const QUICK_TAU_SECS: f64 = 60.0;
 const SLOW_TAU_SECS: f64 = 600.0;
+const HOUR_TAU_SECS: f64 = 3600.0;
 const SPREAD_SECS: [u64; 2] = [60, 600];
 /// Guessing is another one after so long a silence.
-const SILENCE_NS: u64 = 600 * SEC;
+const SILENCE_NS: u64 = 1800 * SEC;
+const SPRAY_SECS: [u64; 2] = [600, 3600];
 
 pub(super) struct BruteForce {
     hasher: FixedState,
     services: BoundedMap<([u8; 16], [u8; 16], u16, u8), Service>,
     targets: BoundedMap<([u8; 16], u16, u8), Target>,
+    sprays: BoundedMap<([u8; 16], u16, u8), Spray>,
     settings: BruteForceSettings,
     repeat_ns: u64,
 }
@@ -33,6 +36,8 @@ pub(super) struct BruteForce {
 #[derive(Debug)]
 struct Service {
     failed: Decayed,
+    failed_slow: Decayed,
+    failed_hour: Decayed,
     web_tries: Decayed,
     sessions: Decayed,
     sessions_slow: Decayed,
@@ -42,10 +47,18 @@ struct Service {
     run: Run,
 }
 
+/// Failed logins of one source at the same service of many targets.
+#[derive(Debug)]
+struct Spray {
+    targets: DistinctSecs,
+    run: Run,
+}
+
 /// Failed logins at one service, whoever tried.
 #[derive(Debug)]
 struct Target {
     failed: Decayed,
+    failed_slow: Decayed,
     sources: DistinctSecs,
     run: Run,
 }
@@ -64,13 +77,14 @@ impl BruteForce {
             hasher: keyed.hasher.clone(),
             services: keyed.map(settings.limits.services_max),
             targets: keyed.map(settings.limits.targets_max),
+            sprays: keyed.map(settings.limits.sources_max),
             settings: settings.brute_force.clone(),
             repeat_ns: settings.limits.repeat_secs.saturating_mul(SEC),
         }
     }
 
     pub(super) fn evicted(&self) -> u64 {
-        self.services.evicted() + self.targets.evicted()
+        self.services.evicted() + self.targets.evicted() + self.sprays.evicted()
     }
 
     /// Looks at a flow, and notes in its mark what was counted of it.
@@ -87,6 +101,8 @@ impl BruteForce {
         let at_ns = record.end_ns;
         let new = || Service {
             failed: Decayed::default(),
+            failed_slow: Decayed::default(),
+            failed_hour: Decayed::default(),
             web_tries: Decayed::default(),
             sessions: Decayed::default(),
             sessions_slow: Decayed::default(),
@@ -103,6 +119,8 @@ impl BruteForce {
         if failed {
             sight.mark.failed = true;
             service.failed.add(at_ns, QUICK_TAU_SECS, 1.0);
+            service.failed_slow.add(at_ns, SLOW_TAU_SECS, 1.0);
+            service.failed_hour.add(at_ns, HOUR_TAU_SECS, 1.0);
             service.failed_all += 1;
         }
         if tried_web {
@@ -114,9 +132,12 @@ impl BruteForce {
             service.sessions_slow.add(at_ns, SLOW_TAU_SECS, 1.0);
         }
         service.succeeded_all += u32::from(succeeded);
-        findings.extend(finding(service, sight, &self.settings, self.repeat_ns));
+        // A guess that hit is told at once, however lately the guessing was.
+        let repeat_ns = if succeeded { 0 } else { self.repeat_ns };
+        findings.extend(finding(service, sight, &self.settings, repeat_ns));
         if failed {
             self.spread(sight, findings);
+            self.spray(sight, findings);
         }
     }
 
@@ -137,44 +158,86 @@ impl BruteForce {
             && lasted_ns <= self.settings.session_secs_max.saturating_mul(SEC)
     }
 
+    /// Guesses of one source at many targets, too few at each to be told there.
+    fn spray(&mut self, sight: &Sight<'_>, findings: &mut Vec<Finding>) {
+        let record = sight.record;
+        let (key, at_ns) = (&record.key, record.end_ns);
+        let new = || Spray { targets: DistinctSecs::new(SPRAY_SECS), run: Run::new(at_ns, *key, record.id) };
+        let spray = self.sprays.touch_or_insert(&(key.src, key.dst_port, key.proto), new);
+        spray.run.go_on(at_ns, SILENCE_NS, *key, record.id);
+        spray.targets.insert(self.hasher.hash_one(key.dst), at_ns);
+        let targets = spray.targets.count(spray.run.last_ns);
+        if targets < self.settings.spray_targets_600s
+            || !spray.run.pace.is_due(spray.run.last_ns, targets, self.repeat_ns)
+        {
+            return;
+        }
+        let reason = format!(
+            "{} failed to log in at {} of {} hosts in {}",
+            address(key.src),
+            service_name(sight),
+            spoken_count(targets),
+            spoken_secs(spray.run.secs()),
+        );
+        let statement = Statement {
+            class: Class::BruteForce,
+            kind: "spray",
+            score: score(targets, self.settings.spray_targets_600s),
+            severity: Severity::High,
+            subject: Subject::Source { src: key.src },
+            reason,
+            evidence: vec![evidence("login_targets_600s", targets, self.settings.spray_targets_600s, "hosts")],
+        };
+        findings.push(statement.into_finding(&spray.run));
+    }
+
     /// Guesses at one service from many sources.
     fn spread(&mut self, sight: &Sight<'_>, findings: &mut Vec<Finding>) {
         let record = sight.record;
         let (key, at_ns) = (&record.key, record.end_ns);
         let new = || Target {
             failed: Decayed::default(),
+            failed_slow: Decayed::default(),
             sources: DistinctSecs::new(SPREAD_SECS),
             run: Run::new(at_ns, *key, record.id),
         };
         let target = self.targets.touch_or_insert(&(key.dst, key.dst_port, key.proto), new);
         target.run.go_on(at_ns, SILENCE_NS, *key, record.id);
         target.failed.add(at_ns, QUICK_TAU_SECS, 1.0);
+        target.failed_slow.add(at_ns, SLOW_TAU_SECS, 1.0);
         target.sources.insert(self.hasher.hash_one(key.src), at_ns);
-        let failed = target.failed.value_at(target.run.last_ns, QUICK_TAU_SECS);
-        let sources = target.sources.count(target.run.last_ns);
-        if failed < self.settings.spread_failed_60s
+        let last_ns = target.run.last_ns;
+        let quick = (target.failed.value_at(last_ns, QUICK_TAU_SECS), self.settings.spread_failed_60s);
+        let slow = (target.failed_slow.value_at(last_ns, SLOW_TAU_SECS), self.settings.spread_failed_600s);
+        let [sources, sources_slow] = target.sources.counts(last_ns);
+        let (failed, threshold, sources) = match (quick, slow) {
+            ((failed, threshold), _) if failed >= threshold => (failed, threshold, sources),
+            (_, (failed, threshold)) => (failed, threshold, sources_slow),
+        };
+        if failed < threshold
             || sources < self.settings.spread_sources
-            || !target.run.pace.is_due(target.run.last_ns, failed, self.repeat_ns)
+            || !target.run.pace.is_due(last_ns, failed, self.repeat_ns)
         {
             return;
         }
         let reason = format!(
-            "{} logins at {} of {} failed within a minute, from {} sources",
+            "{} logins at {} of {} failed in {}, from {} sources",
             spoken_count(failed.round()),
             service_name(sight),
             address(key.dst),
+            spoken_secs(target.run.secs()),
             spoken_count(sources),
         );
         let statement = Statement {
             class: Class::BruteForce,
             kind: "spread",
-            score: score(failed, self.settings.spread_failed_60s),
+            score: score(failed, threshold),
             severity: Severity::High,
             subject: Subject::Target { dst: key.dst },
             reason,
             evidence: vec![
-                evidence("failed_logins_60s", failed, self.settings.spread_failed_60s, "logins"),
-                evidence("sources_60s", sources, self.settings.spread_sources, "hosts"),
+                evidence("failed_logins_decayed", failed, threshold, "logins"),
+                evidence("sources", sources, self.settings.spread_sources, "hosts"),
             ],
         };
         findings.push(statement.into_finding(&target.run));
@@ -186,6 +249,13 @@ fn reached(service: &Service, settings: &BruteForceSettings) -> Option<Reached> 
     let count = |counter: &Decayed, tau_secs| counter.value_at(at_ns, tau_secs);
     let candidates = [
         (count(&service.failed, QUICK_TAU_SECS), settings.failed_60s, "failed_logins_60s", "logins that failed"),
+        (count(&service.failed_slow, SLOW_TAU_SECS), settings.failed_600s, "failed_logins_600s", "logins that failed"),
+        (
+            count(&service.failed_hour, HOUR_TAU_SECS),
+            settings.failed_3600s,
+            "failed_logins_3600s",
+            "logins that failed",
+        ),
         (
             count(&service.web_tries, QUICK_TAU_SECS),
             settings.web_tries_60s,

@@ -111,25 +111,14 @@ impl Scans {
         self.pairs.evicted() + self.services.evicted() + self.sources.evicted()
     }
 
+    /// An attempt by which a source may look for ports of the target, and for targets.
     pub(super) fn attempt(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
+        self.attempt_on_pair(attempt, findings);
         let Some(transport) = transport_of(attempt) else { return };
-        let key = &attempt.key;
-        if transport != Transport::Ping {
-            let port = match transport {
-                Transport::Protocol => self.hasher.hash_one(key.proto),
-                Transport::OddIcmp => self.hasher.hash_one(key.src_port),
-                _ => self.hasher.hash_one(key.dst_port),
-            };
-            let productive = attempt.outcome == Outcome::Engaged;
-            let pair = (key.src, key.dst, transport);
-            let tally = self.pairs.touch_or_insert(&pair, || Tally::new(attempt));
-            tally.count(attempt, port, productive);
-            let finding = vertical(tally, attempt, transport, &self.scan, self.repeat_ns);
-            findings.extend(finding);
-        }
         if matches!(transport, Transport::Protocol | Transport::OddIcmp) {
             return;
         }
+        let key = &attempt.key;
         let answered = matches!(attempt.outcome, Outcome::Engaged | Outcome::Idle);
         let port = if transport == Transport::Ping { 0 } else { key.dst_port };
         let target = self.hasher.hash_one(key.dst);
@@ -145,6 +134,21 @@ impl Scans {
             scatter.targets.insert(target, attempt.at_ns);
             findings.extend(scattered(scatter, attempt, &self.sweep, self.repeat_ns));
         }
+    }
+
+    /// The same for ports alone.
+    pub(super) fn attempt_on_pair(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
+        let Some(transport) = transport_of(attempt).filter(|transport| *transport != Transport::Ping) else { return };
+        let key = &attempt.key;
+        let port = match transport {
+            Transport::Protocol => self.hasher.hash_one(key.proto),
+            Transport::OddIcmp => self.hasher.hash_one(key.src_port),
+            Transport::Tcp | Transport::Udp | Transport::Ping | Transport::Sctp => self.hasher.hash_one(key.dst_port),
+        };
+        let productive = attempt.outcome == Outcome::Engaged;
+        let tally = self.pairs.touch_or_insert(&(key.src, key.dst, transport), || Tally::new(attempt));
+        tally.count(attempt, port, productive);
+        findings.extend(vertical(tally, attempt, transport, &self.scan, self.repeat_ns));
     }
 }
 
@@ -172,7 +176,7 @@ fn transport_of(attempt: &Attempt) -> Option<Transport> {
 
 /// Whether strangers look for a service at a port: the system ports, and those above that worms and scanners of
 /// recent years went for (databases, remote desktops, web consoles, routers, cameras, containers).
-fn is_service_port(port: u16) -> bool {
+pub(super) fn is_service_port(port: u16) -> bool {
     const HIGH: [u16; 30] = [
         1433, 1521, 1723, 1883, 2222, 2323, 2375, 3128, 3306, 3389, 4444, 5000, 5060, 5432, 5555, 5800, 5900, 5985,
         6379, 7001, 7547, 8000, 8080, 8081, 8291, 8443, 8888, 9200, 11211, 27017,

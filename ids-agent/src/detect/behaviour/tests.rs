@@ -11,7 +11,9 @@ use crate::{
     payload::{AppProto, HttpFacts, Login},
 };
 
+mod bot;
 mod dns_tunnel;
+mod service;
 
 type Flow = (Fabricated, PayloadFacts);
 

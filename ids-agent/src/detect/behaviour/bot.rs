@@ -1,0 +1,156 @@
+//! What infected devices do for their masters: the same datagram to a whole address range, mail to one exchanger after
+//! another.
+
+use std::hash::BuildHasher;
+
+use foldhash::quality::FixedState;
+use ids_common::{flow::FlowKey, wire};
+
+use super::{
+    Attempt, Class, Finding, Keyed, Outcome, Severity, Sight, Statement, Subject, address, evidence,
+    track::{DistinctSecs, Run, SEC, score, spoken_count, spoken_secs},
+};
+use crate::{
+    bounded::BoundedMap,
+    config::{BehaviourSettings, BotSettings},
+    payload::AppProto,
+};
+
+const WINDOWS_SECS: [u64; 2] = [60, 600];
+const SILENCE_NS: u64 = 600 * SEC;
+/// Where servers hand mail to each other; programs of people hand it in at other ports.
+const SMTP: u16 = 25;
+
+pub(super) struct Bots {
+    hasher: FixedState,
+    announcers: BoundedMap<([u8; 16], u16, u64), Targets>,
+    mailers: BoundedMap<[u8; 16], Targets>,
+    /// Hosts that took mail in.
+    mail_servers: BoundedMap<[u8; 16], ()>,
+    settings: BotSettings,
+    repeat_ns: u64,
+}
+
+/// Hosts that one source sends to.
+#[derive(Debug)]
+struct Targets {
+    tried: DistinctSecs,
+    answered: DistinctSecs,
+    run: Run,
+}
+
+impl Targets {
+    fn new(key: &FlowKey, id: u64, at_ns: u64) -> Self {
+        let [tried, answered] = std::array::from_fn(|_| DistinctSecs::new(WINDOWS_SECS));
+        Self { tried, answered, run: Run::new(at_ns, *key, id) }
+    }
+}
+
+impl Bots {
+    pub(super) fn new(settings: &BehaviourSettings, keyed: &Keyed) -> Self {
+        let limits = &settings.limits;
+        Self {
+            hasher: keyed.hasher.clone(),
+            announcers: keyed.map(limits.services_max),
+            mailers: keyed.map(limits.sources_max),
+            mail_servers: keyed.map(limits.targets_max),
+            settings: settings.bot.clone(),
+            repeat_ns: limits.repeat_secs.saturating_mul(SEC),
+        }
+    }
+
+    pub(super) fn evicted(&self) -> u64 {
+        self.announcers.evicted() + self.mailers.evicted() + self.mail_servers.evicted()
+    }
+
+    /// A datagram of no known protocol went to a port of no service.
+    pub(super) fn announce(&mut self, attempt: &Attempt, datagram: u64, findings: &mut Vec<Finding>) {
+        let (key, at_ns) = (&attempt.key, attempt.at_ns);
+        let new = || Targets::new(key, attempt.id, at_ns);
+        let targets = self.announcers.touch_or_insert(&(key.src, key.dst_port, datagram), new);
+        let target = self.hasher.hash_one(key.dst);
+        if attempt.outcome != Outcome::Silent {
+            targets.answered.insert(target, at_ns);
+        }
+        if attempt.before.is_some() {
+            return;
+        }
+        targets.run.go_on(at_ns, SILENCE_NS, *key, attempt.id);
+        targets.tried.insert(target, at_ns);
+        let last_ns = targets.run.last_ns;
+        let tried = targets.tried.count(last_ns);
+        let threshold = self.settings.announce_targets_60s;
+        if tried < threshold {
+            return;
+        }
+        let vain = (tried - targets.answered.count(last_ns)).max(0.0);
+        if vain < self.settings.announce_unanswered_share * tried
+            || !targets.run.pace.is_due(last_ns, tried, self.repeat_ns)
+        {
+            return;
+        }
+        let statement = Statement {
+            class: Class::C2,
+            kind: "announcement",
+            score: score(tried, threshold),
+            severity: Severity::High,
+            subject: Subject::Source { src: key.src },
+            reason: format!(
+                "{} sent one and the same datagram of no known protocol to UDP port {} of {} hosts in {}; {} of them \
+                 did not answer",
+                address(key.src),
+                key.dst_port,
+                spoken_count(tried),
+                spoken_secs(targets.run.secs().min(WINDOWS_SECS[0] as f64)),
+                spoken_count(vain),
+            ),
+            evidence: vec![
+                evidence("same_datagram_hosts_60s", tried, threshold, "hosts"),
+                evidence("hosts_without_answer", vain, threshold, "hosts"),
+            ],
+        };
+        findings.push(statement.into_finding(&targets.run));
+    }
+
+    /// Looks at a flow for mail that goes from server to server.
+    pub(super) fn see(&mut self, sight: &Sight<'_>, findings: &mut Vec<Finding>) {
+        let record = sight.record;
+        let key = &record.key;
+        if key.proto != wire::PROTO_TCP || key.dst_port != SMTP {
+            return;
+        }
+        if sight.payload.app == AppProto::Smtp {
+            self.mail_servers.touch_or_insert(&key.dst, || ());
+        }
+        if sight.before.is_some() || self.mail_servers.peek(&key.src).is_some() {
+            return;
+        }
+        let at_ns = record.start_ns;
+        let targets = self.mailers.touch_or_insert(&key.src, || Targets::new(key, record.id, at_ns));
+        targets.run.go_on(at_ns, SILENCE_NS, *key, record.id);
+        targets.tried.insert(self.hasher.hash_one(key.dst), at_ns);
+        let last_ns = targets.run.last_ns;
+        let counts = targets.tried.counts(last_ns).into_iter();
+        let windows = counts.zip([self.settings.mail_hosts_60s, self.settings.mail_hosts_600s]).zip(WINDOWS_SECS);
+        let mut reached = windows.filter(|((tried, threshold), _)| tried >= threshold);
+        let Some(((tried, threshold), window_secs)) = reached.next() else { return };
+        if !targets.run.pace.is_due(last_ns, tried, self.repeat_ns) {
+            return;
+        }
+        let statement = Statement {
+            class: Class::C2,
+            kind: "spam",
+            score: score(tried, threshold),
+            severity: Severity::Medium,
+            subject: Subject::Source { src: key.src },
+            reason: format!(
+                "{} handed mail to {} mail servers in {}, and takes none in itself",
+                address(key.src),
+                spoken_count(tried),
+                spoken_secs(targets.run.secs().min(window_secs as f64)),
+            ),
+            evidence: vec![evidence("mail_servers_contacted", tried, threshold, "hosts")],
+        };
+        findings.push(statement.into_finding(&targets.run));
+    }
+}

@@ -1,0 +1,126 @@
+//! Attacks on one service that are slow, spread or in disguise, and the look-alikes that must stay quiet.
+
+use super::*;
+
+fn asks(n: u16, path: String, at_ns: u64) -> Flow {
+    let http = HttpFacts {
+        method: Some("GET".into()),
+        path: Some(path.into()),
+        user_agent: Some("one".into()),
+        ..HttpFacts::default()
+    };
+    let payload = PayloadFacts { http: Some(Box::new(http)), ..of(AppProto::Http) };
+    (tcp(attacker(), 20_000 + n, victim(), 80, at_ns).handshake().exchange(300, 900).closed(), payload)
+}
+
+fn fails(src: [u8; 16], n: u16, dst: [u8; 16], at_ns: u64) -> Flow {
+    let payload = PayloadFacts { login: Login::Failed, ..of(AppProto::Smb) };
+    (tcp(src, 20_000 + n, dst, 445, at_ns).handshake().exchange(300, 300).closed(), payload)
+}
+
+#[test]
+fn requests_with_parameters_of_random_names_are_told() {
+    let flows: Vec<Flow> =
+        (0..60u16).map(|n| asks(n, format!("/?p{n}x=1&b=2"), 10 * SEC + u64::from(n) * 100 * MS)).collect();
+    check(&flows, &[(Class::AppDos, "random_parameters", service(attacker(), victim(), 80))]);
+    let search: Vec<Flow> =
+        (0..200u16).map(|n| asks(n, format!("/search?q=word{n}&page=1"), 10 * SEC + u64::from(n) * 100 * MS)).collect();
+    check_quiet(&search);
+    let versions: Vec<Flow> =
+        (0..200u16).map(|n| asks(n, format!("/f{n}.css?13675{n}"), 10 * SEC + u64::from(n) * 100 * MS)).collect();
+    check_quiet(&versions);
+}
+
+#[test]
+fn answers_taken_in_tiny_bits_are_told() {
+    let slow = |window: u16| -> Vec<Flow> {
+        (0..60u16)
+            .map(|n| {
+                let mut flow = asks(n, "/big".to_owned(), 10 * SEC);
+                flow.0 = tcp(attacker(), 20_000 + n, victim(), 80, 10 * SEC)
+                    .window(window)
+                    .handshake()
+                    .exchange(300, 700)
+                    .wait(8 * SEC)
+                    .exchange(0, 700);
+                flow
+            })
+            .collect()
+    };
+    check(&slow(1_024), &[(Class::AppDos, "slow_reads", service(attacker(), victim(), 80))]);
+    check_quiet(&slow(64_240));
+}
+
+#[test]
+fn handshakes_that_ask_for_nothing_are_told() {
+    let flows = |request: u32| -> Vec<Flow> {
+        (0..400u16)
+            .map(|n| {
+                let flow = tcp(attacker(), 20_000 + n, victim(), 443, 10 * SEC + u64::from(n) * 5 * MS).handshake();
+                let flow = flow.exchange(517, 2_400).packet(There, TCP_ACK, 80);
+                let flow = if request > 0 { flow.exchange(request, 900) } else { flow };
+                (flow.closed(), of(AppProto::Tls))
+            })
+            .collect()
+    };
+    check(&flows(0), &[(Class::AppDos, "handshakes", service(attacker(), victim(), 443))]);
+    check_quiet(&flows(400));
+}
+
+#[test]
+fn a_flood_of_messages_is_told_and_a_chatty_sensor_is_not() {
+    let publishes = |packets: u64, gap_ns: u64| -> Vec<Flow> {
+        let mut flow = tcp(attacker(), 20_000, victim(), 1_883, 10 * SEC).handshake();
+        for _ in 0..packets {
+            flow = flow.packet(There, TCP_ACK | TCP_PSH, 60).wait(gap_ns);
+        }
+        vec![(flow, of(AppProto::Mqtt))]
+    };
+    check(&publishes(3_000, MS), &[(Class::AppDos, "message_flood", service(attacker(), victim(), 1_883))]);
+    check_quiet(&publishes(3_000, 100 * MS));
+}
+
+#[test]
+fn slow_guessing_is_told_within_the_hour() {
+    for (gap_secs, guesses) in [(30, 40), (80, 60)] {
+        let flows: Vec<Flow> =
+            (0..guesses).map(|n| fails(attacker(), n, victim(), 10 * SEC + u64::from(n) * gap_secs * SEC)).collect();
+        check(&flows, &[(Class::BruteForce, "smb", service(attacker(), victim(), 445))]);
+    }
+}
+
+#[test]
+fn one_password_tried_at_many_hosts_is_a_spray() {
+    let flows: Vec<Flow> =
+        (0..12u16).map(|n| fails(attacker(), n, host(3, 0, n as u8), 10 * SEC + u64::from(n) * 20 * SEC)).collect();
+    check(&flows, &[(Class::BruteForce, "spray", Subject::Source { src: attacker() })]);
+}
+
+#[test]
+fn guessing_from_many_sources_is_told_though_it_is_slow() {
+    let flows: Vec<Flow> = (0..200u16)
+        .map(|n| fails(host(7, 0, (n % 40) as u8), n, victim(), 10 * SEC + u64::from(n) * 4 * SEC))
+        .collect();
+    check(&flows, &[(Class::BruteForce, "spread", Subject::Target { dst: victim() })]);
+}
+
+#[test]
+fn a_mail_program_with_an_old_password_is_quiet() {
+    let flows: Vec<Flow> =
+        (0..24u16).map(|n| fails(attacker(), n, victim(), 10 * SEC + u64::from(n) * 300 * SEC)).collect();
+    check_quiet(&flows);
+    let at_once: Vec<Flow> = (0..6u16).map(|n| fails(attacker(), n, victim(), 10 * SEC + u64::from(n) * SEC)).collect();
+    check_quiet(&at_once);
+}
+
+#[test]
+fn a_guess_that_hits_is_told_at_once() {
+    let mut flows: Vec<Flow> =
+        (0..9u16).map(|n| fails(attacker(), n, victim(), 10 * SEC + u64::from(n) * SEC)).collect();
+    let (flow, mut payload) = fails(attacker(), 9, victim(), 20 * SEC);
+    payload.login = Login::Succeeded;
+    flows.push((flow, payload));
+    let found = findings(&flows);
+    let last = found.last().map(|finding| (finding.severity, finding.reason.contains("1 that succeeded")));
+    assert_eq!(last, Some((Severity::High, true)), "{found:#?}");
+}
