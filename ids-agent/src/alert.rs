@@ -21,7 +21,7 @@ mod attack;
 mod doubt;
 mod ecs;
 mod eve;
-mod json;
+pub(crate) mod json;
 mod native;
 mod signature;
 
@@ -64,6 +64,17 @@ impl Renderer {
             AlertFormat::Eve => json::line(&eve::alert(&alert)),
             AlertFormat::Ecs => json::line(&ecs::alert(&alert)),
         }
+    }
+
+    /// An incident in the native form, whatever the lines' form is.
+    pub fn record(&self, incident: &Incident) -> serde_json::Value {
+        // Maps with keys that are no strings are the one cause of failure, and the form has none.
+        serde_json::to_value(native::alert(&Alert::from_incident(incident, &self.provenance))).unwrap_or_default()
+    }
+
+    /// Who speaks in the lines.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 
     /// The line of an ended flow, with its line end.
@@ -148,6 +159,32 @@ impl<'a> Alert<'a> {
             Stage::Opened | Stage::Escalated => self.signature.text.to_owned(),
         }
     }
+}
+
+/// What payload samples say, under EVE's names; `login` and `app_proto` where they say so.
+pub fn facts(payload: &PayloadFacts) -> serde_json::Value {
+    #[derive(Serialize)]
+    struct Facts<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        app_proto: Option<&'static str>,
+        #[serde(flatten)]
+        app: app::AppObjects<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dns: Option<app::Dns<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        login: Option<&'static str>,
+        bytes_toserver: u32,
+        bytes_toclient: u32,
+    }
+    let facts = Facts {
+        app_proto: payload.app.known().map(|app| app.label()),
+        app: app::AppObjects::of(payload),
+        dns: app::Dns::of(payload),
+        login: app::login_name(payload),
+        bytes_toserver: payload.forward.bytes,
+        bytes_toclient: payload.backward.bytes,
+    };
+    serde_json::to_value(facts).unwrap_or_default()
 }
 
 /// Longest reason in a line, in bytes: a detector may quote what a peer sent.

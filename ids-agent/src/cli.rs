@@ -16,6 +16,7 @@ use crate::config::{self, AlertFormat, Config, ConfigError, Direction, LogFormat
 
 mod check;
 mod doctor;
+mod explain;
 mod features;
 mod inputs;
 mod parts;
@@ -109,6 +110,15 @@ SIGTERM stop the agent; a second one stops it at once. Packets always pass.")]
 Reads pcap and pcapng, plain or compressed with gzip or zstd; of a directory, every capture in it.
 Each file is a capture of its own: flows and windows do not run on into the next.")]
     Replay(ReplayArgs),
+    /// Says why an alert was given, out of its stored evidence, and judges that evidence again
+    #[command(after_help = "Examples:
+  ids-agent explain 0012ab34cd56ef78
+  ids-agent replay --evidence evidence/ capture.pcap && ids-agent explain --evidence evidence/ 0012ab34cd56ef78
+  ids-agent explain --json 0012ab34cd56ef78
+
+The id stands in the alert as `ids.incident`. Exits with 1 when the evidence gives another result than was stored. What a
+model gave is shown but not checked where the model at hand is another one.")]
+    Explain(ExplainArgs),
     /// Writes one row of features for every flow of capture files
     #[command(after_help = "Examples:
   ids-agent features capture.pcap --out features.csv
@@ -172,6 +182,9 @@ struct ReplayArgs {
     common: CommonArgs,
     #[command(flatten)]
     output: OutputArgs,
+    /// Folder for what alerts rest on, for `explain`; beyond [evidence] max_mib and keep the oldest go
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -188,6 +201,21 @@ struct FeaturesArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// The alert's id: `ids.incident`, 16 hexadecimal digits
+    #[arg(value_name = "ALERT_ID")]
+    id: String,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Folder with the evidence [default: evidence.dir, else `evidence` under state.dir]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Print everything as JSON
     #[arg(long)]
     json: bool,
 }
@@ -338,6 +366,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Run(args) => run::run(args, &log),
         Verb::Replay(args) => replay::run(args, &log),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Features(args) => features::run(args, &log),
         Verb::CheckConfig(args) => check::run(&args),
         Verb::Doctor(args) => doctor::run(&args),

@@ -31,6 +31,7 @@ pub struct Config {
     pub detect: DetectSettings,
     pub fuse: FuseSettings,
     pub state: StateSettings,
+    pub evidence: EvidenceSettings,
     pub alert: AlertSettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
@@ -314,6 +315,24 @@ pub struct StateSettings {
 impl Default for StateSettings {
     fn default() -> Self {
         Self { enabled: true, dir: PathBuf::from("/var/lib/ids-agent"), every_secs: 300 }
+    }
+}
+
+/// What `run` keeps of the alerts it gives, so that they can be explained later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvidenceSettings {
+    /// The folder. Without it `evidence` under `state.dir`.
+    pub dir: Option<PathBuf>,
+    /// Size of the folder; beyond it the oldest alerts go, counted.
+    pub max_mib: u64,
+    /// Alerts kept; zero keeps none.
+    pub keep: usize,
+}
+
+impl Default for EvidenceSettings {
+    fn default() -> Self {
+        Self { dir: None, max_mib: 64, keep: 1_000 }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks. The same batches give the same alerts in the same order.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use ids_common::flow::FlowKey;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub mod payload;
 pub mod saved;
 
 pub use engine::{Engine, EngineParts, EngineStats, Judging};
-pub use exhibit::{EXHIBITS_MAX, Exhibit, ModelOutputs};
+pub use exhibit::{ClassOutput, EXHIBITS_MAX, Exhibit, ModelOutputs};
 
 /// What a flow, or a host's conduct, is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -171,6 +171,15 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
 }
 
+impl Finding {
+    /// Orders findings by how well they show an incident: the more severe, then the one that counted flows, then the
+    /// explained, then the surer one.
+    pub fn shown_better(&self, other: &Self) -> Ordering {
+        let rank = |one: &Self| (one.severity, matches!(one.subject, Subject::Flow { .. }), one.evidence.is_empty());
+        rank(self).cmp(&rank(other)).then(other.score.total_cmp(&self.score))
+    }
+}
+
 /// The strongest thing one witness said about one class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct WitnessScore {
@@ -299,7 +308,7 @@ pub trait Detector: Send {
     }
 
     /// What its model gives for one vector, unjudged; nothing where it has no model.
-    fn outputs(&mut self, _features: &FeatureVector) -> Vec<f32> {
+    fn outputs(&mut self, _features: &FeatureVector) -> Vec<ClassOutput> {
         Vec::new()
     }
 

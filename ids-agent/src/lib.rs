@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod detect;
+pub mod evidence;
 #[cfg(test)]
 mod fabricated;
 pub mod features;

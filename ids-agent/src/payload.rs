@@ -378,10 +378,12 @@ impl PayloadTable {
         }
     }
 
-    /// The samples of a flow that are still held, both directions.
+    /// The samples of a flow, both directions; nothing where one has let go of its bytes: half of them would say otherwise.
     pub fn packets(&self, record: &FlowRecord) -> Vec<SampledPacket> {
         let keys = [record.key, record.key.reversed()];
-        keys.iter().filter_map(|key| Some(self.whole_side(record, key)?.packets(key))).flatten().collect()
+        let sides = keys.iter().filter_map(|key| Some((key, self.whole_side(record, key)?)));
+        let packets: Option<Vec<_>> = sides.map(|(key, side)| side.packets(key)).collect();
+        packets.unwrap_or_default().into_iter().flatten().collect()
     }
 
     fn side(&self, record: &FlowRecord, key: &FlowKey) -> Option<&SideFacts> {

@@ -23,9 +23,10 @@ use crate::{
     alert::Renderer,
     clock::Stopwatch,
     detect::{
-        Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging, ModelInfo,
-        Outcome, Severity, StateError, Verdict, Witness, saved::AxisShift,
+        ClassOutput, Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging,
+        ModelInfo, Outcome, Severity, StateError, Verdict, Witness, saved::AxisShift,
     },
+    evidence::Recorder,
     features::FeatureVector,
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
     sink::{AlertSink, Line, LineQueue, Overflow, Rank, SinkError, SinkStats, Work},
@@ -75,6 +76,11 @@ pub trait Consumer {
 
     /// The queues that the consumer feeds, for metrics.
     fn queues(&self) -> Vec<QueueGauge> {
+        Vec::new()
+    }
+
+    /// What bounded tables behind the consumer let go early.
+    fn forgotten(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
 }
@@ -290,7 +296,7 @@ fn publish(
         flows_started: stats.flow.started,
         flows_ended: crate::flow::FlowEnd::ALL.iter().map(|end| (end.label(), stats.flow.ended_by(*end))).collect(),
         slots_stale: stats.flow.slots_stale,
-        forgotten: forgotten(&stats),
+        forgotten: forgotten(&stats).into_iter().chain(consumer.forgotten()).collect(),
         flows_judged: stats.judged,
         engine_queue_batches: sent.saturating_sub(judged),
         engine_queue_full: waits.load(Ordering::Relaxed),
@@ -375,7 +381,7 @@ impl Detector for Timed {
         self.inner.restore(saved, shift)
     }
 
-    fn outputs(&mut self, features: &FeatureVector) -> Vec<f32> {
+    fn outputs(&mut self, features: &FeatureVector) -> Vec<ClassOutput> {
         self.inner.outputs(features)
     }
 
@@ -393,6 +399,15 @@ pub struct Lines {
     renderer: Renderer,
     alerts: Option<Outlet>,
     flows: Option<Outlet>,
+    evidence: Option<EvidenceOutlet>,
+}
+
+/// Where the documents of alerts go.
+pub struct EvidenceOutlet {
+    pub recorder: Recorder,
+    pub outlet: Outlet,
+    /// Alerts whose evidence went to make room.
+    pub removed: Arc<AtomicU64>,
 }
 
 /// A queue and the name of the sink behind it.
@@ -404,20 +419,32 @@ pub struct Outlet {
 
 impl Lines {
     pub fn new(renderer: Renderer, alerts: Option<Outlet>, flows: Option<Outlet>) -> Self {
-        Self { renderer, alerts, flows }
+        Self { renderer, alerts, flows, evidence: None }
+    }
+
+    pub fn keeps_evidence(&self) -> bool {
+        self.evidence.is_some()
+    }
+
+    /// Also keeps what alerts rest on.
+    pub fn with_evidence(self, evidence: Option<EvidenceOutlet>) -> Self {
+        Self { evidence, ..self }
     }
 }
 
 impl Consumer for Lines {
     fn incident(&mut self, incident: &Incident) {
+        let rank = match incident.severity {
+            Severity::High => Rank::High,
+            Severity::Medium => Rank::Medium,
+            Severity::Low => Rank::Low,
+            Severity::Info => Rank::Info,
+        };
         if let Some(outlet) = &self.alerts {
-            let rank = match incident.severity {
-                Severity::High => Rank::High,
-                Severity::Medium => Rank::Medium,
-                Severity::Low => Rank::Low,
-                Severity::Info => Rank::Info,
-            };
             outlet.queue.push(Line { rank, bytes: self.renderer.alert(incident) });
+        }
+        if let Some(evidence) = &self.evidence {
+            evidence.outlet.queue.push(Line { rank, bytes: evidence.recorder.line(incident) });
         }
     }
 
@@ -428,7 +455,8 @@ impl Consumer for Lines {
     }
 
     fn queues(&self) -> Vec<QueueGauge> {
-        let mut outlets: Vec<&Outlet> = self.alerts.iter().chain(&self.flows).collect();
+        let evidence = self.evidence.as_ref().map(|evidence| &evidence.outlet);
+        let mut outlets: Vec<&Outlet> = self.alerts.iter().chain(&self.flows).chain(evidence).collect();
         outlets.dedup_by_key(|outlet| outlet.sink);
         outlets
             .into_iter()
@@ -438,6 +466,11 @@ impl Consumer for Lines {
                 stats: outlet.queue.stats(),
             })
             .collect()
+    }
+
+    fn forgotten(&self) -> Vec<(&'static str, u64)> {
+        let removed = |evidence: &EvidenceOutlet| ("evidence", evidence.removed.load(Ordering::Relaxed));
+        self.evidence.iter().map(removed).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 /// Serialises `value` as one line with its line end.
-pub(super) fn line<T: Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn line<T: Serialize>(value: &T) -> Vec<u8> {
     let mut line = Vec::with_capacity(1_024);
     let mut serializer = serde_json::Serializer::with_formatter(&mut line, Plain);
     if value.serialize(&mut serializer).is_err() {
@@ -33,7 +33,7 @@ impl Formatter for Plain {
     }
 }
 
-fn is_unsafe(character: char) -> bool {
+pub(crate) fn is_unsafe(character: char) -> bool {
     matches!(character,
         '\u{7f}'..='\u{9f}'
         | '\u{200b}'..='\u{200f}'

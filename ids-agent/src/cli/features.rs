@@ -52,7 +52,7 @@ pub(super) fn run(args: FeaturesArgs, log: &LogChoice) -> Result<(), Failure> {
     let done = watched(move |control| {
         let watch = Stopwatch::start();
         let mut rows = Rows::create(&args.out, shape)?;
-        let work = Work { captures: &captures, config: &config, control };
+        let work = Work { captures: &captures, config: &config, exhibits_max: 0, control };
         // Nobody judges: the features alone are wanted.
         let mut done = work.run(&mut rows, &mut || Ok(Vec::new()))?;
         if done.read > 0 {

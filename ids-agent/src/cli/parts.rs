@@ -1,6 +1,9 @@
 //! What an engine is made of, out of the configuration. Shared by the verbs that judge.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    path::PathBuf,
+};
 
 use super::Failure;
 use crate::{
@@ -42,6 +45,11 @@ pub(super) fn engine_parts(config: &Config, detectors: Vec<Box<dyn Detector>>, a
         detectors,
         exhibits_max: 0,
     }
+}
+
+/// Where `run` keeps what alerts rest on.
+pub(super) fn evidence_dir(config: &Config) -> PathBuf {
+    config.evidence.dir.clone().unwrap_or_else(|| config.state.dir.join("evidence"))
 }
 
 /// The behaviour detector with its thresholds.

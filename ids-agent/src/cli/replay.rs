@@ -16,10 +16,11 @@ use crate::{
     alert::{Provenance, Renderer},
     clock::{Axis, Stopwatch},
     config::Config,
-    detect::{Detector, Incident, Verdict},
+    detect::{Detector, EXHIBITS_MAX, EngineParts, Incident, Verdict},
+    evidence::{EvidenceSink, Recorder},
     pipeline::{
-        Consumer, Control, DRAIN_DEADLINE, Ended, Hangup, Lines, Outlet, PipelineError, Sinks, SourceState, Watch,
-        build_engine, run_line, supervise,
+        Consumer, Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, Hangup, Lines, Outlet, PipelineError, Sinks,
+        SourceState, Watch, build_engine, run_line, supervise,
     },
     sink::{AlertSink, Overflow, SinkError, StdoutSink, WholeSink},
     source::pcap::{CaptureFacts, PcapSource},
@@ -35,6 +36,8 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
     let captures = inputs::expand(&args.inputs)?;
     let to_stdout = [&args.output.alerts, &args.output.flows].into_iter().flatten().any(|path| is_dash(path));
     let (alerts, flows) = (args.output.alerts.clone(), args.output.flows.clone());
+    let evidence = args.evidence;
+    let exhibits_max = if evidence.is_some() { EXHIBITS_MAX } else { 0 };
     let json = args.json;
     let summary = watched(move |control| {
         let detectors = parts::detectors(&config.detect, Seed::Fixed)?;
@@ -52,9 +55,12 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
             models: detectors.iter().filter_map(|detector| detector.model()).collect(),
             axis: Axis::Wall,
         };
-        let mut lines = Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows);
+        let evidence =
+            evidence.map(|dir| keep_evidence(&mut sinks, &dir, &config, &provenance, control)).transpose()?;
+        let mut lines =
+            Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows).with_evidence(evidence);
         let mut fresh = Some(detectors);
-        let work = Work { captures: &captures, config: &config, control };
+        let work = Work { captures: &captures, config: &config, exhibits_max, control };
         let mut next = || match fresh.take() {
             Some(detectors) => Ok(detectors),
             None => parts::detectors(&config.detect, Seed::Fixed),
@@ -131,6 +137,8 @@ pub(super) fn watched<T: Send + 'static>(
 pub(super) struct Work<'a> {
     pub(super) captures: &'a [PathBuf],
     pub(super) config: &'a Config,
+    /// Flows whose exhibits wait for their incident to be told; zero keeps none.
+    pub(super) exhibits_max: usize,
     pub(super) control: &'a Control,
 }
 
@@ -153,7 +161,10 @@ impl Work<'_> {
             };
             progress.begin(path, &shown);
             consumer.begin(path);
-            let parts = parts::engine_parts(self.config, detectors()?, Axis::Wall, Seed::Fixed);
+            let parts = EngineParts {
+                exhibits_max: self.exhibits_max,
+                ..parts::engine_parts(self.config, detectors()?, Axis::Wall, Seed::Fixed)
+            };
             let engine = build_engine(parts, None);
             let before = done.summary.alerts_all();
             let mut counting = Counting { summary: &mut done.summary, inner: consumer };
@@ -213,6 +224,26 @@ fn open(sinks: &mut Sinks, name: &'static str, path: &Path, control: &Control) -
     sinks
         .start(sink, LINES_MAX, Overflow::Wait, &control.roster)
         .map_err(|error| Failure::Other(format!("cannot start thread `{name}`: {error}")))
+}
+
+/// The folder that `--evidence` names.
+fn keep_evidence(
+    sinks: &mut Sinks,
+    dir: &Path,
+    config: &Config,
+    provenance: &Provenance,
+    control: &Control,
+) -> Result<EvidenceOutlet, Failure> {
+    let sink = EvidenceSink::open(dir, &config.evidence).map_err(Failure::other)?;
+    let removed = sink.removed();
+    let outlet = sinks
+        .start(Box::new(sink), LINES_MAX, Overflow::Wait, &control.roster)
+        .map_err(|error| Failure::Other(format!("cannot start thread `evidence`: {error}")))?;
+    let recorder = Recorder {
+        renderer: Renderer::new(config.alert.format, provenance.clone()),
+        string_bytes_max: config.payload.string_bytes_max,
+    };
+    Ok(EvidenceOutlet { recorder, outlet, removed })
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -7,12 +7,13 @@ use crate::{
     alert::{Provenance, Renderer},
     clock::{self, Axis},
     config::{AlertSettings, Config, MetricsSettings, StateSettings},
-    detect::{Detector, Engine},
+    detect::{Detector, EXHIBITS_MAX, Engine, EngineParts},
+    evidence::{EvidenceSink, Recorder},
     http::{self, AttachState, Health, Metrics, Pages},
     kernel::{Attachment, Kernel, KernelError, facts},
     pipeline::{
-        Control, DRAIN_DEADLINE, Ended, Gauges, Hangup, LineReport, Lines, Outlet, PipelineError, SinkReport, Sinks,
-        SourceState, Watch, build_engine, run_line, supervise,
+        Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, Gauges, Hangup, LineReport, Lines, Outlet, PipelineError,
+        SinkReport, Sinks, SourceState, Watch, build_engine, run_line, supervise,
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
     source::live::LiveSource,
@@ -49,7 +50,8 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let stop_source = source.stop_handle();
 
     let provenance = provenance(&detectors, &attachments);
-    let lines = Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows);
+    let evidence = keep_evidence(&config, &mut sinks, &provenance, &roster)?;
+    let lines = Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows).with_evidence(evidence);
     let control = Control {
         gauges: Gauges { metrics: Some(Arc::clone(&page.pages.metrics)), health: Some(Arc::clone(&page.pages.health)) },
         roster: roster.clone(),
@@ -80,7 +82,8 @@ fn work(
     sinks: Sinks,
     control: &Control,
 ) -> Result<(LineReport, SinkReport), Failure> {
-    let parts = parts::engine_parts(config, detectors, Axis::Boottime, Seed::Random);
+    let exhibits_max = if lines.keeps_evidence() { EXHIBITS_MAX } else { 0 };
+    let parts = EngineParts { exhibits_max, ..parts::engine_parts(config, detectors, Axis::Boottime, Seed::Random) };
     let mut engine = build_engine(parts, control.gauges.metrics.as_ref());
     if let Some(store) = &control.state {
         restore(&mut engine, store);
@@ -129,6 +132,35 @@ fn restore(engine: &mut Engine, store: &StateStore) {
         not_known = restored.unknown.join(", "),
         "state restored"
     );
+}
+
+/// The folder with the evidence, where there is one that can be written.
+fn keep_evidence(
+    config: &Config,
+    sinks: &mut Sinks,
+    provenance: &Provenance,
+    roster: &Roster,
+) -> Result<Option<EvidenceOutlet>, Failure> {
+    if config.evidence.keep == 0 {
+        return Ok(None);
+    }
+    let dir = parts::evidence_dir(config);
+    let sink = match EvidenceSink::open(&dir, &config.evidence) {
+        Ok(sink) => sink,
+        Err(error) => {
+            tracing::warn!("{error}; alerts cannot be explained later; make the directory, or set evidence.dir");
+            return Ok(None);
+        }
+    };
+    let removed = sink.removed();
+    let outlet = sinks
+        .start(Box::new(sink), config.alert.queue_max, Overflow::DropLeast, roster)
+        .map_err(|error| Failure::Other(format!("cannot start thread `evidence`: {error}")))?;
+    let recorder = Recorder {
+        renderer: Renderer::new(config.alert.format, provenance.clone()),
+        string_bytes_max: config.payload.string_bytes_max,
+    };
+    Ok(Some(EvidenceOutlet { recorder, outlet, removed }))
 }
 
 /// Looks now and then whether the interfaces are still there: a program on a deleted one is blind

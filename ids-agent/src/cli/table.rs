@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 
+use crate::alert::json::is_unsafe;
+
 /// A table with a header; widths follow the terminal.
 pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
@@ -43,7 +45,12 @@ pub(super) fn shown(text: &str, chars_max: usize) -> String {
             safe.push('…');
             break;
         }
-        if character.is_control() { safe.extend(character.escape_default()) } else { safe.push(character) }
+        // Marks that reorder text are no control characters, and terminals obey them all the same.
+        if character.is_control() || is_unsafe(character) {
+            safe.extend(character.escape_default())
+        } else {
+            safe.push(character)
+        }
     }
     safe
 }
@@ -65,6 +72,7 @@ mod tests {
 
     #[test]
     fn what_traffic_says_cannot_move_the_cursor() {
+        assert_eq!(shown("a\u{202e}b\u{9b}c", 20), "a\\u{202e}b\\u{9b}c");
         assert_eq!(shown("a\u{1b}[2J\nb", 20), "a\\u{1b}[2J\\nb");
         assert_eq!(shown("abcdef", 3), "abc…");
     }

@@ -252,6 +252,12 @@ impl Config {
         if !(1..=86_400).contains(&self.state.every_secs) {
             return fault("state.every_secs", &self.state.every_secs, "1 to 86400");
         }
+        if !(1..=65_536).contains(&self.evidence.max_mib) {
+            return fault("evidence.max_mib", &self.evidence.max_mib, "1 to 65536");
+        }
+        if self.evidence.keep > 100_000 {
+            return fault("evidence.keep", &self.evidence.keep, "0 for none, to 100000");
+        }
         if self.alert.rotate_bytes != 0 && self.alert.rotate_bytes < 4_096 {
             return fault("alert.rotate_bytes", &self.alert.rotate_bytes, "0 for never, or at least 4096");
         }

@@ -2,7 +2,7 @@
 //! learned. It says "unusual", never what it is, and never more than low severity.
 
 use super::{
-    Class, Detector, DetectorStats, Finding, Judged, ModelInfo, Severity, Subject, Witness,
+    Class, ClassOutput, Detector, DetectorStats, Finding, Judged, ModelInfo, Severity, Subject, Witness,
     model::{Inference, Model, ModelError, ModelFiles, ModelKind},
 };
 use crate::features::{FEATURES, FeatureVector};
@@ -89,12 +89,13 @@ impl Detector for Anomaly {
         self.errors = errors;
     }
 
-    fn outputs(&mut self, features: &FeatureVector) -> Vec<f32> {
+    fn outputs(&mut self, features: &FeatureVector) -> Vec<ClassOutput> {
         let mut out = Vec::new();
         if self.model.infer(&features.values, &mut out).is_err() {
-            out.clear();
+            return Vec::new();
         }
-        out
+        let threshold = self.threshold;
+        out.into_iter().map(|value| ClassOutput { class: Class::Anomaly, value, threshold }).collect()
     }
 
     fn stats(&self) -> DetectorStats {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Finding, Judged, ModelInfo, Witness};
+use super::{Class, Finding, Judged, ModelInfo, Witness};
 use crate::{
     features::FeatureVector,
     flow::FlowRecord,
@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// Flows whose exhibits are kept at once, for incidents that are still gathering evidence.
-pub const EXHIBITS_MAX: usize = 256;
+pub const EXHIBITS_MAX: usize = 512;
 /// Exhibits put aside for the findings of one judgement: a flood gives a thousand that say the same.
-const PER_JUDGEMENT_MAX: usize = 64;
+const PER_JUDGEMENT_MAX: usize = 128;
 /// Findings kept of one flow.
 const FINDINGS_MAX: usize = 8;
-/// Sampled bytes kept of one flow.
-const PACKET_BYTES_MAX: usize = 16 << 10;
+/// Sampled bytes kept of one flow: both directions at the largest sample that can be set.
+const PACKET_BYTES_MAX: usize = 2 * 16 * 1_536;
 
 /// What was known of a flow when something was found in it.
 #[derive(Clone, Debug)]
@@ -36,12 +36,20 @@ pub struct Exhibit {
     pub outputs: Vec<ModelOutputs>,
 }
 
-/// The raw outputs of one model for one vector.
+/// The outputs of one model for one vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelOutputs {
     pub witness: Witness,
     pub model: ModelInfo,
-    pub values: Vec<f32>,
+    pub values: Vec<ClassOutput>,
+}
+
+/// What a model gives for one class, and from what value on it says so aloud.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClassOutput {
+    pub class: Class,
+    pub value: f32,
+    pub threshold: f32,
 }
 
 impl Exhibit {
@@ -104,7 +112,10 @@ impl Exhibits {
         }
         let places: BTreeMap<u64, usize> = judged.iter().enumerate().map(|(at, flow)| (flow.record.id, at)).collect();
         let mut fresh: BTreeMap<u64, Exhibit> = BTreeMap::new();
-        for finding in findings {
+        // Those that incidents take as their example come first.
+        let mut sorted: Vec<&Finding> = findings.iter().collect();
+        sorted.sort_by(|a, b| a.shown_better(b));
+        for finding in sorted {
             let id = finding.exemplar_id;
             let Some(flow) = places.get(&id).and_then(|at| judged.get(*at)) else { continue };
             if !fresh.contains_key(&id) && fresh.len() >= PER_JUDGEMENT_MAX {
@@ -223,8 +234,8 @@ mod tests {
         let record = record(1);
         let (features, payload) = (FeatureVector::ZERO, PayloadFacts::default());
         let flow = Judged { record: &record, features: &features, payload: &payload };
-        let exhibit = Exhibit::new(&flow, packets(&record, &[9_000, 9_000, 7_000]));
+        let exhibit = Exhibit::new(&flow, packets(&record, &[30_000, 30_000, 15_000]));
         let kept: Vec<usize> = exhibit.packets.iter().map(|packet| packet.bytes.len()).collect();
-        assert_eq!(kept, [7_000, 9_000]);
+        assert_eq!(kept, [15_000, 30_000]);
     }
 }

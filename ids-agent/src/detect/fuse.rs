@@ -63,7 +63,7 @@ const fn weight(witness: Witness) -> f32 {
 }
 
 /// The strongest score of each witness, joined. What is merely unusual supports every class.
-fn confidence(scores: &[WitnessScore], class: Class) -> f32 {
+pub fn confidence(scores: &[WitnessScore], class: Class) -> f32 {
     let mut doubt = 1.0;
     for witness in Witness::ALL {
         let speaks =

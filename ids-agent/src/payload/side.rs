@@ -114,9 +114,9 @@ impl Side {
         Some(Pushed { bytes: payload.len(), read: self.whole })
     }
 
-    /// The samples held, to the microsecond.
-    pub(super) fn packets(&self, key: &FlowKey) -> Vec<SampledPacket> {
-        let Some(raw) = &self.raw else { return Vec::new() };
+    /// The samples held, to the microsecond; none where the bytes were let go.
+    pub(super) fn packets(&self, key: &FlowKey) -> Option<Vec<SampledPacket>> {
+        let raw = self.raw.as_ref()?;
         let packet = |(bytes, (after_us, cut)): (&[u8], &(u32, u16))| SampledPacket {
             key: *key,
             slot_first_seen_ns: self.slot_first_seen_ns,
@@ -124,7 +124,7 @@ impl Side {
             payload_len: bytes.len() as u32 + u32::from(*cut),
             bytes: bytes.into(),
         };
-        raw.datagrams().zip(&raw.marks).map(packet).collect()
+        Some(raw.datagrams().zip(&raw.marks).map(packet).collect())
     }
 
     /// Reads the bytes anew if some came since.

@@ -3,7 +3,7 @@
 
 use super::{Inference, Model, ModelError, ModelFiles, ModelKind};
 use crate::{
-    detect::{Class, Detector, DetectorStats, Finding, Judged, ModelInfo, Severity, Subject, Witness},
+    detect::{Class, ClassOutput, Detector, DetectorStats, Finding, Judged, ModelInfo, Severity, Subject, Witness},
     features::{FEATURES, FeatureVector},
 };
 
@@ -108,12 +108,15 @@ impl Detector for Classifier {
         self.probabilities = probabilities;
     }
 
-    fn outputs(&mut self, features: &FeatureVector) -> Vec<f32> {
+    fn outputs(&mut self, features: &FeatureVector) -> Vec<ClassOutput> {
         let mut out = Vec::new();
         if self.model.infer(&features.values, &mut out).is_err() {
-            out.clear();
+            return Vec::new();
         }
-        out
+        let classes = out.iter().zip(&self.model.manifest().class);
+        classes
+            .map(|(value, entry)| ClassOutput { class: entry.name, value: *value, threshold: entry.threshold })
+            .collect()
     }
 
     fn stats(&self) -> DetectorStats {
