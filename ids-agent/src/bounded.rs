@@ -168,6 +168,29 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
         self.take(at)
     }
 
+    /// All entries from the idlest to the liveliest, each with whether it is proven.
+    pub fn by_age(&self) -> impl Iterator<Item = (&K, &V, bool)> {
+        let list = |from: u32, proven: bool| {
+            let next = move |entry: &&Entry<K, V>| self.entry(entry.newer);
+            std::iter::successors(self.entry(from), next).map(move |entry| (&entry.key, &entry.value, proven))
+        };
+        list(self.probation.oldest, false).chain(list(self.proven.oldest, true))
+    }
+
+    /// Puts in what `by_age` gave, in its order: the map then lets go as the other would have.
+    pub fn refill(&mut self, entries: impl IntoIterator<Item = (K, V, bool)>) {
+        let mut proven = Vec::new();
+        for (key, value, is_proven) in entries {
+            if is_proven {
+                proven.push(key.clone());
+            }
+            self.touch_or_insert(&key, || value);
+        }
+        for place in proven.iter().filter_map(|key| self.place(key)).collect::<Vec<_>>() {
+            self.touch(place);
+        }
+    }
+
     fn idlest(&self) -> u32 {
         if self.probation.oldest != NONE { self.probation.oldest } else { self.proven.oldest }
     }
@@ -316,6 +339,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_refilled_map_goes_on_like_the_one_it_came_from(
+            before in prop::collection::vec(0u16..40, 0..200),
+            after in prop::collection::vec(0u16..40, 0..200),
+        ) {
+            let mut one = BoundedMap::new(16, 0);
+            for key in &before {
+                one.touch_or_insert(key, || u32::from(*key));
+            }
+            let mut other = BoundedMap::new(16, 9);
+            other.refill(one.by_age().map(|(key, value, proven)| (*key, *value, proven)));
+            prop_assert_eq!(other.evicted(), 0);
+            for key in &after {
+                one.touch_or_insert(key, || 0);
+                other.touch_or_insert(key, || 0);
+                prop_assert!(one.by_age().eq(other.by_age()));
+            }
+        }
+
         #[test]
         fn a_map_that_is_not_full_behaves_like_any_map(steps in prop::collection::vec((0u8..4, 0u16..40, any::<u32>()), 0..300)) {
             let mut ours = BoundedMap::new(64, 7);

@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{self, AlertFormat, Config, ConfigError, Direction, LogFormat, LogSettings, Mode};
 
 mod check;
+mod devices;
 mod doctor;
 mod explain;
 mod features;
@@ -131,6 +132,13 @@ docs/features.md states formula, unit and range of each column.")]
   ids-agent check-config /etc/ids-agent/config.toml
   ids-agent check-config --json config.toml")]
     CheckConfig(CheckArgs),
+    /// Lists the devices of the site, and how well each is known
+    #[command(after_help = "Examples:
+  ids-agent devices
+  ids-agent devices --state /var/lib/ids-agent --json
+
+Reads what `run` keeps in state.dir. docs/devices.md says what is learned and what is made of it.")]
+    Devices(DevicesArgs),
     /// Says what will work on this machine and what will not
     #[command(after_help = "Examples:
   ids-agent doctor
@@ -225,6 +233,18 @@ struct CheckArgs {
     /// The configuration file
     file: PathBuf,
     /// Print the settings in force as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct DevicesArgs {
+    /// State file, or the directory that holds it [default: state.dir]
+    #[arg(long, value_name = "PATH")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Print the devices as JSON
     #[arg(long)]
     json: bool,
 }
@@ -369,6 +389,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Explain(args) => explain::run(&args),
         Verb::Features(args) => features::run(args, &log),
         Verb::CheckConfig(args) => check::run(&args),
+        Verb::Devices(args) => devices::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Selftest(args) => selftest::run(&args),
         Verb::Completions { shell } => {

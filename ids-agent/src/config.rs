@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod allow;
 mod behaviour;
 mod read;
+mod site;
 
 pub use allow::{AllowEntry, Expiry, Prefix};
 pub use behaviour::{
@@ -18,6 +19,7 @@ pub use behaviour::{
     LimitsSettings, ScanSettings, SweepSettings, load_behaviour,
 };
 pub use read::{ConfigError, from_text, load, parse_table};
+pub use site::SiteSettings;
 
 /// All settings. Missing tables and keys take their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,7 @@ pub struct Config {
     pub window: WindowSettings,
     pub payload: PayloadSettings,
     pub detect: DetectSettings,
+    pub site: SiteSettings,
     pub fuse: FuseSettings,
     pub state: StateSettings,
     pub evidence: EvidenceSettings,

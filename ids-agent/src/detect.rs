@@ -358,4 +358,7 @@ pub struct DetectorStats {
     pub failed: u64,
     /// Entries of its own bounded state that had to go early.
     pub forgotten: u64,
+    /// Devices whose past it is still learning, and whose past it knows, now.
+    pub devices_learning: u64,
+    pub devices_known: u64,
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    config::{DetectSettings, InferenceBackend},
+    config::{DetectSettings, InferenceBackend, SiteSettings},
     detect::{
         Detector,
         anomaly::Anomaly,
@@ -39,8 +39,13 @@ pub enum ModelsError {
     NoLibraryPath,
 }
 
-/// Loads the model detectors that `settings` ask for, in a fixed order.
+/// Loads the model detectors that `settings` ask for, in a fixed order, for a site of which nothing is said.
 pub fn load(settings: &DetectSettings) -> Result<Vec<Box<dyn Detector>>, ModelsError> {
+    load_for(settings, &SiteSettings::default())
+}
+
+/// The same, for `site`.
+pub fn load_for(settings: &DetectSettings, site: &SiteSettings) -> Result<Vec<Box<dyn Detector>>, ModelsError> {
     let mut detectors: Vec<Box<dyn Detector>> = Vec::new();
     if !settings.classifier && !settings.anomaly {
         return Ok(detectors);
@@ -58,8 +63,8 @@ pub fn load(settings: &DetectSettings) -> Result<Vec<Box<dyn Detector>>, ModelsE
     if settings.anomaly {
         let folder = dir.join("autoencoder");
         let files = read(&folder)?;
-        let anomaly =
-            Anomaly::new(&files, &inference, rows_max).map_err(|source| ModelsError::Refused { folder, source })?;
+        let anomaly = Anomaly::new(&files, &inference, rows_max, site)
+            .map_err(|source| ModelsError::Refused { folder, source })?;
         detectors.push(Box::new(anomaly));
     }
     Ok(detectors)

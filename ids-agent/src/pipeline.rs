@@ -312,7 +312,8 @@ fn publish(
 
 /// What bounded tables let go early.
 fn forgotten(stats: &EngineStats) -> Vec<(&'static str, u64)> {
-    vec![
+    let detectors = stats.detectors.iter().map(|(witness, stats)| (witness.name(), stats.forgotten));
+    let mut tables = vec![
         ("evicted_slots", stats.flow.slots_forgotten),
         ("payload_flows", stats.payload.flows_evicted),
         ("payload_bytes", stats.payload.bytes_evicted),
@@ -326,7 +327,9 @@ fn forgotten(stats: &EngineStats) -> Vec<(&'static str, u64)> {
         ("marks", stats.fuse.marks_evicted),
         ("covers", stats.fuse.covers_evicted),
         ("exhibits", stats.exhibits_evicted),
-    ]
+    ];
+    tables.extend(detectors);
+    tables
 }
 
 /// Builds an engine whose detectors are timed where there are metrics.

@@ -186,7 +186,7 @@ fn interface(found: &mut Findings, name: &str) {
 }
 
 fn models(found: &mut Findings, config: &Config) {
-    match parts::detectors(&config.detect, Seed::Fixed) {
+    match parts::detectors(config, Seed::Fixed) {
         Ok(detectors) => {
             let models: Vec<String> = detectors
                 .iter()

@@ -8,7 +8,9 @@ use std::{
 use super::Failure;
 use crate::{
     clock::Axis,
-    config::{self, BehaviourSettings, Config, DetectSettings, FlowSettings, PayloadSettings, WindowSettings},
+    config::{
+        self, BehaviourSettings, Config, DetectSettings, FlowSettings, PayloadSettings, SiteSettings, WindowSettings,
+    },
     detect::{Detector, EngineParts, behaviour::Behaviour, payload::Payload},
     models::{self, ModelsError},
 };
@@ -17,8 +19,10 @@ use crate::{
 ///
 /// Without a models folder the agent goes on with what it has, and says so; a folder that was named
 /// must be there, and a model that is there must be sound.
-pub(super) fn detectors(settings: &DetectSettings, seed: Seed) -> Result<Vec<Box<dyn Detector>>, Failure> {
-    let mut detectors = match models::load(settings) {
+pub(super) fn detectors(config: &Config, seed: Seed) -> Result<Vec<Box<dyn Detector>>, Failure> {
+    let settings = &config.detect;
+    let site = SiteSettings { hash_seed: seed.draw(), ..config.site.clone() };
+    let mut detectors = match models::load_for(settings, &site) {
         Ok(detectors) => detectors,
         Err(error @ ModelsError::NotFound { .. }) if settings.models_dir.is_none() => {
             tracing::warn!("{error}; going on without models");

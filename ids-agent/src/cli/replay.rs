@@ -40,7 +40,7 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
     let exhibits_max = if evidence.is_some() { EXHIBITS_MAX } else { 0 };
     let json = args.json;
     let summary = watched(move |control| {
-        let detectors = parts::detectors(&config.detect, Seed::Fixed)?;
+        let detectors = parts::detectors(&config, Seed::Fixed)?;
         let mut sinks = Sinks::default();
         let alerts = alerts.map(|path| open(&mut sinks, "alerts", &path, control)).transpose()?;
         let flows = match (&alerts, flows) {
@@ -63,7 +63,7 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
         let work = Work { captures: &captures, config: &config, exhibits_max, control };
         let mut next = || match fresh.take() {
             Some(detectors) => Ok(detectors),
-            None => parts::detectors(&config.detect, Seed::Fixed),
+            None => parts::detectors(&config, Seed::Fixed),
         };
         let watch = Stopwatch::start();
         let judged = work.run(&mut lines, &mut next);

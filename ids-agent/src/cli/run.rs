@@ -30,7 +30,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
             return Err(kernel_failure(KernelError::UnknownInterface { name: name.clone() }));
         }
     }
-    let detectors = parts::detectors(&config.detect, Seed::Random)?;
+    let detectors = parts::detectors(&config, Seed::Random)?;
     let page = Page::open(&config.metrics)?;
     let roster = Roster::default();
     let mut sinks = Sinks::default();

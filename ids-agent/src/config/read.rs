@@ -249,6 +249,16 @@ impl Config {
         if let Some(entry) = self.fuse.allow.iter().find(|entry| entry.reason.trim().is_empty()) {
             return fault("fuse.allow", &format!("\"{}\"", entry.reason), "every entry states its reason");
         }
+        let site = &self.site;
+        if !(16..=8_192).contains(&site.devices_max) {
+            return fault("site.devices_max", &site.devices_max, "16 to 8192");
+        }
+        if !(4..=1_000).contains(&site.learn_hours) {
+            return fault("site.learn_hours", &site.learn_hours, "4 to 1000");
+        }
+        if !(1..=1_000_000).contains(&site.learn_flows) {
+            return fault("site.learn_flows", &site.learn_flows, "1 to 1000000");
+        }
         if !(1..=86_400).contains(&self.state.every_secs) {
             return fault("state.every_secs", &self.state.every_secs, "1 to 86400");
         }

@@ -89,6 +89,7 @@ pub struct Metrics {
     ring_used: IntGauge,
     map_bytes: IntGauge,
     model_info: IntGaugeVec,
+    devices: IntGaugeVec,
     state_written: IntCounter,
     state_lost: IntCounterVec,
     state_bytes: IntGauge,
@@ -195,6 +196,11 @@ impl Metrics {
                 "Loaded models; always 1.",
                 &["name", "version", "sha256", "backend"],
             )?,
+            devices: plain.gauges(
+                "ids_devices",
+                "Devices of the site in each role: being learned, and known by their own past.",
+                &["standing"],
+            )?,
             state_written: plain.counter("ids_state_written_total", "Times the detectors' state was written.")?,
             state_lost: plain.counters(
                 "ids_state_lost_total",
@@ -273,6 +279,10 @@ impl Metrics {
             raise(&self.abstained.with_label_values(&[witness.name()]), stats.abstained);
             raise(&self.inference_failed.with_label_values(&[witness.name()]), stats.failed);
         }
+        let devices =
+            |of: fn(&crate::detect::DetectorStats) -> u64| now.detectors.iter().map(|(_, stats)| of(stats)).sum();
+        set(&self.devices.with_label_values(&["learning"]), devices(|stats| stats.devices_learning));
+        set(&self.devices.with_label_values(&["known"]), devices(|stats| stats.devices_known));
         set(&self.engine_queue, now.engine_queue_batches);
         raise(&self.engine_queue_full, now.engine_queue_full);
         for queue in &now.queues {
