@@ -404,7 +404,8 @@ fn smb(world: &World, rng: &mut Rng, _: &Wish) -> Plan {
     };
     plan.subtype = format!("{tool} smb");
     plan.environment = format!("smb-{tool}");
-    guess(&mut plan, world, rng, &line, 3);
+    // patator tries many words in one connection.
+    guess(&mut plan, world, rng, &line, 1);
     plan
 }
 
