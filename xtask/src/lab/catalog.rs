@@ -43,6 +43,7 @@ pub(super) fn show() {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test stops at the first thing that fails")]
 mod tests {
     use std::collections::BTreeSet;
 

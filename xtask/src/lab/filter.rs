@@ -14,9 +14,7 @@ pub(crate) enum Term {
     Dst(IpAddr),
     SrcPort(u16),
     DstPort(u16),
-    Tcp,
     Udp,
-    Icmp,
 }
 
 impl Filter {
@@ -56,9 +54,7 @@ impl Term {
             Self::Dst(host) => flow.dst == host,
             Self::SrcPort(port) => flow.src_port == port,
             Self::DstPort(port) => flow.dst_port == port,
-            Self::Tcp => flow.proto == 6,
             Self::Udp => flow.proto == 17,
-            Self::Icmp => flow.proto == 1,
         }
     }
 }
@@ -81,9 +77,7 @@ impl fmt::Display for Term {
             Self::Dst(host) => write!(f, "dst host {host}"),
             Self::SrcPort(port) => write!(f, "src port {port}"),
             Self::DstPort(port) => write!(f, "dst port {port}"),
-            Self::Tcp => f.write_str("tcp"),
             Self::Udp => f.write_str("udp"),
-            Self::Icmp => f.write_str("icmp"),
         }
     }
 }

@@ -73,21 +73,38 @@ impl Network {
         Ok(network)
     }
 
-    /// Puts the way through the internet between the provider's ends: packets go into a tun device and come back later.
+    /// Puts a distance between the provider and those far away: packets go into a tun device and come back later.
     fn lengthen(&self, world: &World) -> Result<Option<Group>> {
+        let distant: Vec<(usize, &Host)> = world.far().enumerate().filter(|(_, host)| host.delay_ms > 0).collect();
+        if distant.is_empty() {
+            return Ok(None);
+        }
         if !Path::new("/dev/net/tun").exists() {
             println!("lab: this system has no tun devices, so nobody is far away");
             return Ok(None);
         }
-        let mut batch = lines(&["tuntap add dev slow mode tun", "link set slow txqueuelen 5000 up"]);
-        batch.push("route add default dev slow table 100".to_owned());
-        batch.push("route add ::/0 dev slow table 100".to_owned());
-        let ends = std::iter::once("down0".to_owned()).chain((1..=world.far().count()).map(|n| format!("far{n}")));
-        batch.extend(ends.map(|end| format!("rule add iif {end} lookup 100")));
-        self.isp.ip_batch(&batch)?;
-        let ends = std::iter::once("down0".to_owned()).chain((1..=world.far().count()).map(|n| format!("far{n}")));
-        for end in ends {
-            self.isp.ip(&["-6", "rule", "add", "iif", &end, "lookup", "100"])?;
+        self.isp.ip_batch(&lines(&[
+            "tuntap add dev slow mode tun",
+            "link set slow txqueuelen 5000 up",
+            "route add default dev slow table 100",
+            "route add ::/0 dev slow table 100",
+        ]))?;
+        let mut rules = Vec::new();
+        for (number, host) in &distant {
+            rules.push(format!("iif far{}", number + 1));
+            rules.extend(host.addresses().map(|address| format!("iif down0 to {address}")));
+        }
+        for rule in rules {
+            // A rule is of one version of IP, and without an address it says of none.
+            let versions: &[&str] = match (rule.contains(" to "), rule.contains(':')) {
+                (true, false) => &["-4"],
+                (true, true) => &["-6"],
+                (false, _) => &["-4", "-6"],
+            };
+            for version in versions {
+                let words = ["rule", "add"].into_iter().chain(rule.split(' ')).chain(["lookup", "100"]);
+                self.isp.ip(&[*version].into_iter().chain(words).collect::<Vec<_>>())?;
+            }
         }
         let ready = self.dir.join("delay.ready");
         let log = self.dir.join("log/delay.log");
@@ -95,7 +112,7 @@ impl Network {
         let mut command = self.isp.command(Path::new(PYTHON));
         command.arg(self.programs.join("delay.py")).arg("slow").arg(&ready);
         command.args([world.seed.to_string(), world.loss_per_million.to_string()]);
-        for host in world.far() {
+        for (_, host) in distant {
             command.args(host.addresses().map(|address| format!("{address}={}", host.delay_ms)));
         }
         let mut group = Group::start("delay", command.stdout(Stdio::null()).stderr(log))?;

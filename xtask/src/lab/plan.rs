@@ -83,8 +83,6 @@ pub(crate) enum Ready {
     /// Something listens on this port.
     Tcp(u16),
     Udp(u16),
-    /// It says nothing; it runs after this time.
-    AfterMs(u64),
     /// It prepares something and ends well; the next service starts after it.
     Ended,
 }

@@ -152,10 +152,7 @@ impl Stage<'_> {
                 (Some(status), _) => bail!("{} ended at once ({status}):\n{}", running.name, running.tail()),
                 (None, Ready::Tcp(port)) if self.listens(&service.on, "-Hltn", port)? => return Ok(Some(running)),
                 (None, Ready::Udp(port)) if self.listens(&service.on, "-Hlun", port)? => return Ok(Some(running)),
-                (None, Ready::AfterMs(ms)) if started.elapsed() >= Duration::from_millis(ms) => {
-                    return Ok(Some(running));
-                }
-                (None, Ready::Tcp(_) | Ready::Udp(_) | Ready::AfterMs(_) | Ready::Ended) => {}
+                (None, Ready::Tcp(_) | Ready::Udp(_) | Ready::Ended) => {}
             }
             if started.elapsed() >= READY_WITHIN {
                 bail!("{} is not ready after {} s:\n{}", running.name, READY_WITHIN.as_secs(), running.tail());

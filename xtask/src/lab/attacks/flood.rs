@@ -14,7 +14,7 @@ use crate::lab::{
 const HPING: Needs = &[("hping3", "hping3"), ("nping", "nmap"), ("nginx", "nginx-light"), ("lighttpd", "lighttpd")];
 const REFLECT: Needs = &[("dnsmasq", "dnsmasq-base")];
 const SEVERAL: Shape = Shape { outside: 5, ..Shape::SMALL };
-const REFLECTORS: Shape = Shape { sites: 7, ..Shape::SMALL };
+const REFLECTORS: Shape = Shape { outside: 5, ..Shape::SMALL };
 
 pub(super) static SCENARIOS: &[Scenario] = &[
     scenario("flood-syn", "DOS_FLOOD", "hping3, nping, script: SYN", HPING, syn),
@@ -244,8 +244,7 @@ fn reflected(world: &World, rng: &mut Rng, _: &Wish) -> Plan {
     let (kind, port) =
         rng.pick(&[("dns", 53), ("dns", 53), ("ntp", 123), ("ssdp", 1_900), ("memcached", 11_211), ("cldap", 389)]);
     let victim = world.servers[0].more[0];
-    // The last sites are the attack's.
-    let reflectors = &world.sites[3..];
+    let reflectors = &world.outside[1..];
     for site in reflectors {
         let service = if kind == "dns" {
             let long = "v=spf1 include:a.example include:b.example include:c.example include:d.example ~all ".repeat(2);

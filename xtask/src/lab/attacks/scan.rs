@@ -109,7 +109,8 @@ fn smoke(world: &World, rng: &mut Rng, _: &Wish) -> Plan {
     plan.services.push(listeners(&world.servers[0].name, rng));
     let first = rng.range(50, 100);
     let line = format!("nmap -sT -n -Pn -T4 -p {first}-{} --max-retries 1 {}", first + 39, world.servers[0].v4);
-    plan.steps.push(Step::new(&from.name, &line, 1_000, 20_000, Ends::Well));
+    plan.steps.push(Step::new(&from.name, &line, 3_000, 20_000, Ends::Well));
+    plan.lasts_ms = 8_000;
     plan.filter = Filter::from_hosts(from.all_v4());
     plan.proof = Proof { flows: 40, sent: 0, answered: 30 };
     plan
