@@ -21,30 +21,32 @@ WELL_KNOWN = (
     "device-metrics-us-2.amazon.com unagi-na.amazon.com deb.debian.org security.debian.org registry.npmjs.org pypi.org "
     "login.microsoftonline.com outlook.office365.com teams.microsoft.com slack.com edge-mqtt.facebook.com graph.instagram.com "
     "i.ytimg.com static.xx.fbcdn.net web.whatsapp.com a2z3example.iot.eu-west-1.amazonaws.com mqtt.tuyaeu.com "
+    "accounts.google.com www.google.com content-autofill.googleapis.com optimizationguide-pa.googleapis.com clients2.google.com "
+    "redirector.gvt1.com edgedl.me.gvt1.com android.clients.google.com dl.google.com www.apple.com www.microsoft.com "
     "wiki.archlinux.org en.wikipedia.org upload.wikimedia.org stackoverflow.com cdn.jsdelivr.net unpkg.com"
 ).split()
 
-# kind: (how many, TCP or UDP ports it needs for itself, is served by a web stack, round trip in ms from..to)
+# kind: (how many, TCP or UDP ports it needs for itself, is served by a web stack)
 KINDS = (
-    ("resolver", 2, (53, 853), False, (6, 25)),
-    ("ntp", 4, (123,), False, (8, 60)),
-    ("web", 7, (80, 443), True, (10, 140)),
-    ("cdn", 3, (80, 443), True, (5, 25)),
-    ("api", 4, (80, 443), True, (15, 120)),
-    ("telemetry", 3, (80, 443), True, (20, 130)),
-    ("video", 2, (80, 443), True, (6, 40)),
-    ("mirror", 2, (80, 443), True, (10, 60)),
-    ("store", 2, (80, 443), True, (15, 90)),
-    ("portal", 2, (80, 443), True, (10, 60)),
-    ("search", 1, (80, 443), True, (8, 30)),
-    ("mail", 1, (25, 110, 143, 465, 587, 993, 995), False, (15, 50)),
-    ("push", 2, (5223, 5228), False, (15, 110)),
-    ("mqtt", 1, (1883, 8883), False, (20, 120)),
-    ("vps", 2, (22, 873, 2222), False, (12, 120)),
-    ("call", 2, (3478, 10000), False, (10, 80)),
-    ("game", 2, (27015, 7777), False, (12, 70)),
-    ("vpn", 1, (51820, 1194), False, (10, 60)),
-    ("chat", 1, (5222, 6697), False, (15, 120)),
+    ("resolver", 2, (53, 853), False),
+    ("ntp", 4, (123,), False),
+    ("web", 7, (80, 443), True),
+    ("cdn", 3, (80, 443), True),
+    ("api", 4, (80, 443), True),
+    ("telemetry", 3, (80, 443), True),
+    ("video", 2, (80, 443), True),
+    ("mirror", 2, (80, 443), True),
+    ("store", 2, (80, 443), True),
+    ("portal", 2, (80, 443), True),
+    ("search", 1, (80, 443), True),
+    ("mail", 1, (25, 110, 143, 465, 587, 993, 995), False),
+    ("push", 2, (5223, 5228), False),
+    ("mqtt", 1, (1883, 8883), False),
+    ("vps", 2, (22, 873, 2222), False),
+    ("call", 2, (3478, 10000), False),
+    ("game", 2, (27015, 7777), False),
+    ("vpn", 1, (51820, 1194), False),
+    ("chat", 1, (5222, 6697), False),
 )
 STACKS = ("nginx", "nginx", "python", "node", "apache")
 
@@ -53,7 +55,7 @@ ENVIRONMENTS = {
     "quiet-home": {
         "resolver": "dnsmasq",
         # How much longer than in a busy place the pauses are.
-        "pace": 2.6,
+        "pace": 4.0,
         "client": ["laptop", "phone"],
         "device": ["tv", "bulbs", "printer", "speaker"],
         "server": ["nas"],
@@ -61,7 +63,7 @@ ENVIRONMENTS = {
     },
     "busy-home": {
         "resolver": "unbound",
-        "pace": 1.6,
+        "pace": 2.2,
         "client": ["laptop", "household", "kid", "phone", "tablet"],
         "device": ["console", "tv", "speaker"],
         "server": ["nas"],
@@ -79,7 +81,7 @@ ENVIRONMENTS = {
     },
     "iot-house": {
         "resolver": "dnsmasq",
-        "pace": 2.0,
+        "pace": 3.0,
         "client": ["phone", "laptop"],
         "device": ["sensors", "camera", "bulbs", "speaker", "camera"],
         "server": ["hub"],
@@ -89,10 +91,10 @@ ENVIRONMENTS = {
 
 
 class Site:
-    def __init__(self, kind, name, v4, v6, host, ports, stack, certificate, rtt_ms, hops, flavour):
+    def __init__(self, kind, name, v4, v6, host, ports, stack, certificate, flavour):
         self.kind, self.name, self.v4, self.v6, self.host = kind, name, v4, v6, host
         self.ports, self.stack, self.certificate = ports, stack, certificate
-        self.rtt_ms, self.hops, self.flavour = rtt_ms, hops, flavour
+        self.flavour = flavour
 
 
 class World:
@@ -144,13 +146,13 @@ def place_sites(rng, hosts):
     places = [(host, index) for host in hosts for index in range(len(host["v4"]))]
     rng.shuffle(places)
     sites, taken, used_names, turn = [], {}, set(), 0
-    wanted = [(kind, ports, by_stack, rtt) for kind, count, ports, by_stack, rtt in KINDS for _ in range(count)]
+    wanted = [(kind, ports, by_stack) for kind, count, ports, by_stack in KINDS for _ in range(count)]
     # One of each kind first, so that a small lab has some of everything.
     seen, first, later = set(), [], []
     for want in wanted:
         (later if want[0] in seen else first).append(want)
         seen.add(want[0])
-    for kind, ports, by_stack, rtt in first + later:
+    for kind, ports, by_stack in first + later:
         place, shared = None, None
         for step in range(len(places)):
             at = places[(turn + step) % len(places)]
@@ -163,8 +165,7 @@ def place_sites(rng, hosts):
             continue
         name = fresh_name(rng, kind, used_names)
         if shared is not None:
-            sites.append(Site(kind, name, shared.v4, shared.v6, shared.host, (), shared.stack, shared.certificate, shared.rtt_ms, shared.hops,
-                              shared.flavour))
+            sites.append(Site(kind, name, shared.v4, shared.v6, shared.host, (), shared.stack, shared.certificate, shared.flavour))
             continue
         host, index = place
         # Servers that listen on one family only have no name in the other.
@@ -174,7 +175,7 @@ def place_sites(rng, hosts):
         sites.append(Site(
             kind=kind, name=name, v4=host["v4"][index], v6=v6[index] if six and index < len(v6) and rng.random() < 0.7 else None,
             host=host["name"], ports=ports, stack=rng.choice(STACKS) if by_stack else None, certificate=f"c{rng.randrange(6)}",
-            rtt_ms=rng.uniform(*rtt), hops=rng.randrange(4, 15), flavour=rng.choice(["modern", "modern", "old"]),
+            flavour=rng.choice(["modern", "modern", "old"]),
         ))
     return sites
 

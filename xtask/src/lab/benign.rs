@@ -11,8 +11,7 @@ use super::{
     world::{Host, Shape, World},
 };
 
-/// Where `life.py` and `path.py` show that they are ready, on the loopback of their machine.
-const PATH_READY: u16 = 4;
+/// Where `life.py` shows that all servers of a machine answer, on its loopback.
 const SERVERS_READY: u16 = 5;
 
 /// An attack ends its background before this.
@@ -133,8 +132,6 @@ fn settle(plan: &mut Plan, world: &World, rng: &mut Rng, house: &House<'_>) {
     serve.push(Service::new("gateway", &life("serve", "gateway"), Ready::Tcp(SERVERS_READY)));
     let near = house.locals.iter().filter(|host| !host.name.starts_with("client"));
     serve.extend(near.map(|host| Service::new(&host.name, &life("serve", &host.name), Ready::Tcp(SERVERS_READY))));
-    let path = "python3 -B {lab}/benign/path.py {dir}/life.json";
-    serve.push(Service::new("gateway", path, Ready::Tcp(PATH_READY)));
     plan.services.extend(serve);
     plan.actors.extend(house.locals.iter().map(|host| Actor::new(&host.name, &life("live", &host.name), 0)));
 }
@@ -152,7 +149,6 @@ fn settings(world: &World, rng: &mut Rng, house: &House<'_>) -> Value {
         "seconds": house.seconds,
         "light": house.light,
         "scratch": "{dir}",
-        "link_mbit": [world.down_mbit.min(60), world.up_mbit.min(30)],
         "person": person.map(|account| account.user.as_str()),
         "password": person.map(|account| account.password.as_str()),
         "hosts": hosts,
