@@ -150,7 +150,10 @@ impl Raw {
                 self.read_stream(&mut facts, string_bytes_max);
                 facts.signs = signs::of_stream(facts.guess, &self.pieces());
             }
-            wire::PROTO_UDP => self.read_datagrams(key, &mut facts, string_bytes_max),
+            wire::PROTO_UDP => {
+                self.read_datagrams(key, &mut facts, string_bytes_max);
+                facts.signs = signs::of_datagrams(&self.pieces(), [key.src_port, key.dst_port]);
+            }
             _ => {}
         }
         facts

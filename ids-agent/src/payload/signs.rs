@@ -6,9 +6,15 @@ use smallvec::SmallVec;
 
 use super::{AppProto, recognise::Guess, text::text};
 
+mod lines;
+mod machine_code;
 mod normal;
+mod other;
+mod pages;
 mod patterns;
 mod pieces;
+mod rpc;
+mod smb;
 mod web;
 mod web_rules;
 
@@ -70,6 +76,35 @@ sign_kinds! {
     MalformedRequest = "malformed_request", "a request that no client sends by itself";
     SqlError = "sql_error", "a database error in the answer";
     FileLeak = "leaked_file", "a system file in the answer";
+    /// The browser is the target.
+    MaliciousPage = "malicious_page", "a page that attacks its reader";
+    Shellcode = "shellcode", "machine code in a message";
+    FormatString = "format_string", "a format string";
+    OverlongField = "overlong_field", "a field longer than any server expects";
+    ByteRun = "repeated_byte", "one letter hundreds of times over";
+    ProtocolViolation = "protocol_violation", "what the protocol forbids";
+    SmbExploit = "smb_exploit", "an SMB message of known exploits";
+    RpcExploit = "rpc_exploit", "a remote procedure call of known exploits";
+    Zerologon = "zerologon", "a Netlogon challenge of zeros";
+    Heartbleed = "heartbleed", "a heartbeat that asks for more than it sent";
+    Worm = "worm", "a worm in one datagram";
+    ServiceLoop = "service_loop", "two services set upon each other";
+    CommandOutput = "command_output", "the output of a command";
+    BotLoader = "bot_loader", "the way bots are loaded";
+    RemoteExecution = "remote_execution", "remote control of services, tasks or objects";
+    DirectoryTheft = "directory_theft", "directory replication or theft of its secrets";
+    Coercion = "forced_login", "a call that makes a server log in elsewhere";
+    DirectorySearch = "directory_search", "a search for whom to attack";
+    RemoteShell = "remote_shell", "a command shell";
+    Stager = "stager", "a program sent as such";
+    RatHello = "rat", "the greeting of a remote control tool";
+    BotChat = "irc_bot", "a bot in a chat";
+    Miner = "miner", "coin mining";
+    C2Profile = "c2_profile", "the way a controlled program asks for orders";
+    SpamBot = "spam_bot", "mail sent by a bot";
+    DisguisedProgram = "disguised_program", "a program under another type";
+    ProgramDownload = "program_download", "a program";
+    AddressHost = "bare_address", "a site without a name";
 }
 
 /// One thing that was seen in one direction.
@@ -116,6 +151,19 @@ impl Signs {
         }
     }
 
+    /// Adds a sign that says nothing new when it is seen again.
+    fn add_once(&mut self, kind: SignKind, sureness: u8, what: &[u8]) {
+        if !self.found.iter().any(|sign| sign.kind == kind && sign.sureness >= sureness) {
+            self.found.retain(|sign| sign.kind != kind);
+            self.add(kind, sureness, what);
+        }
+    }
+
+    /// Takes in one sign as it is.
+    fn take(&mut self, sign: Sign) {
+        self.merge(Self { found: smallvec::smallvec![sign], spoken: SmallVec::new() });
+    }
+
     /// Drops what is not worth a word and what is too much.
     fn settle(mut self) -> Self {
         self.found.retain(|sign| sign.sureness >= SURENESS_MIN);
@@ -136,17 +184,54 @@ impl Signs {
 
 /// Signs in a direction of a TCP or SCTP flow that speaks what `guess` says.
 pub(super) fn of_stream(guess: Guess, pieces: &Pieces<'_>) -> Signs {
-    if matches!(guess, Guess::Known(AppProto::Tls | AppProto::Ssh | AppProto::Http2 | AppProto::Quic)) {
-        return Signs::default();
-    }
     let mut signs = Signs::default();
-    let mut http = None;
-    for unit in pieces.units() {
-        http = web::Part::of(unit.bytes).or(http.map(web::Part::next));
-        match http {
-            Some(part) => signs.merge(web::signs(part, unit.bytes)),
-            None => {}
+    match guess {
+        Guess::Known(AppProto::Tls) => pieces.units().for_each(|unit| other::tls(unit.bytes, &mut signs)),
+        Guess::Known(AppProto::Ssh | AppProto::Http2 | AppProto::Quic | AppProto::Bittorrent) => {}
+        Guess::Known(AppProto::Smb) => {
+            smb::signs(pieces.bytes, &mut signs);
+            rpc::signs(pieces.bytes, &mut signs);
         }
+        Guess::Known(AppProto::Dcerpc) => rpc::signs(pieces.bytes, &mut signs),
+        Guess::Known(AppProto::Ldap) => other::ldap(pieces.bytes, &mut signs),
+        Guess::Known(AppProto::Mqtt) => pieces.units().for_each(|unit| other::mqtt(unit.bytes, &mut signs)),
+        Guess::Known(AppProto::Dns) => other::dns_stream(pieces.bytes, &mut signs),
+        _ => of_units(guess, pieces, &mut signs),
     }
     signs.settle()
 }
+
+fn of_units(guess: Guess, pieces: &Pieces<'_>, signs: &mut Signs) {
+    let mut http = None;
+    for (at, unit) in pieces.units().enumerate() {
+        http = web::Part::of(unit.bytes).or(http.map(web::Part::next));
+        if let Some(part) = http {
+            signs.merge(web::signs(part, unit.bytes));
+            continue;
+        }
+        if at == 0 {
+            other::staged(unit.bytes, unit.wire_len, signs);
+        }
+        lines::text(guess, unit.bytes, signs);
+        lines::overlong(guess, unit, signs);
+        machine_code::signs(guess, unit.bytes, signs);
+        // A capture that begins inside a page.
+        signs.merge(pages::signs(unit.bytes));
+    }
+    if http.is_none() && guess == Guess::Nothing {
+        smb::signs(pieces.bytes, signs);
+        rpc::signs(pieces.bytes, signs);
+    }
+}
+
+/// Signs in a direction of a UDP flow between two ports.
+pub(super) fn of_datagrams(pieces: &Pieces<'_>, ports: [u16; 2]) -> Signs {
+    let mut signs = Signs::default();
+    for unit in pieces.units() {
+        other::datagram(unit.bytes, unit.wire_len, ports, &mut signs);
+    }
+    signs.settle()
+}
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,27 @@ const fn meaning(kind: SignKind) -> Meaning {
             (Class::WebAttack, Severity::Medium, Reach::Flow)
         }
         K::Discovery => (Class::PortScan, Severity::Low, Reach::Flow),
+        K::MaliciousPage
+        | K::Shellcode
+        | K::FormatString
+        | K::SmbExploit
+        | K::RpcExploit
+        | K::Heartbleed
+        | K::Worm
+        | K::CommandOutput
+        | K::BotLoader => (Class::Exploit, Severity::High, Reach::Flow),
+        K::Zerologon => (Class::Exploit, Severity::High, Reach::Pair),
+        K::OverlongField | K::ByteRun | K::ProtocolViolation | K::ServiceLoop => {
+            (Class::Exploit, Severity::Medium, Reach::Flow)
+        }
+        K::DirectoryTheft | K::Coercion => (Class::Infiltration, Severity::High, Reach::Flow),
+        K::RemoteExecution | K::DirectorySearch => (Class::Infiltration, Severity::Medium, Reach::Flow),
+        K::RemoteShell | K::Stager | K::RatHello | K::BotChat | K::C2Profile => {
+            (Class::C2, Severity::High, Reach::Flow)
+        }
+        K::Miner | K::SpamBot | K::DisguisedProgram | K::ProgramDownload | K::AddressHost => {
+            (Class::C2, Severity::Medium, Reach::Flow)
+        }
     };
     Meaning { class, severity, reach }
 }

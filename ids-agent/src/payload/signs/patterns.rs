@@ -23,6 +23,8 @@ pub(super) enum Place {
     /// One header, decoded.
     Header = 16,
     Agent = 32,
+    /// As sent, in lower case.
+    Cookie = 64,
 }
 
 /// One pattern. Texts are in lower case.

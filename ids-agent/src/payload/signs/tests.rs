@@ -1,0 +1,178 @@
+//! Signs outside HTTP: messages as exploits, tools and bots send them, and look-alikes; and that no bytes do harm.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Whole samples that follow each other.
+fn stream(guess: Guess, samples: &[&[u8]]) -> Signs {
+    let bytes = samples.concat();
+    let mut end = 0;
+    let pieces: Vec<Piece> = samples
+        .iter()
+        .map(|sample| {
+            end += sample.len() as u32;
+            Piece { end, wire_len: sample.len() as u32, joined: true }
+        })
+        .collect();
+    of_stream(guess, &Pieces { bytes: &bytes, pieces: &pieces })
+}
+
+fn surest(signs: &Signs) -> Option<(SignKind, u8)> {
+    signs.iter().next().map(|sign| (sign.kind, sign.sureness))
+}
+
+fn known(app: AppProto) -> Guess {
+    Guess::Known(app)
+}
+
+fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = (16 + body.len()) as u16;
+    [&[5, 0, kind, 3, 0x10, 0, 0, 0], &length.to_le_bytes()[..], &[0, 0, 1, 0, 0, 0], body].concat()
+}
+
+fn bind(uuid: &[u8]) -> Vec<u8> {
+    let ndr = [0x04, 0x5d, 0x88, 0x8a, 0xeb, 0x1c, 0xc9, 0x11, 0x9f, 0xe8, 8, 0, 0x2b, 0x10, 0x48, 0x60, 2, 0, 0, 0];
+    pdu(11, &[&[0xb8, 0x10, 0xb8, 0x10, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0][..], uuid, &[1, 0, 0, 0], &ndr].concat())
+}
+
+fn call(function: u8, stub: &[u8]) -> Vec<u8> {
+    pdu(0, &[&[0, 0, 0, 0, 0, 0, function, 0][..], stub].concat())
+}
+
+const NETLOGON: [u8; 16] = [0x78, 0x56, 0x34, 0x12, 0x34, 0x12, 0xcd, 0xab, 0xef, 0, 1, 0x23, 0x45, 0x67, 0xcf, 0xfb];
+const SVCCTL: [u8; 16] = [0x81, 0xbb, 0x7a, 0x36, 0x44, 0x98, 0xf1, 0x35, 0xad, 0x32, 0x98, 0xf0, 0x38, 0, 0x10, 3];
+const SAMR: [u8; 16] = [0x78, 0x57, 0x34, 0x12, 0x34, 0x12, 0xcd, 0xab, 0xef, 0, 1, 0x23, 0x45, 0x67, 0x89, 0xac];
+
+#[test]
+fn a_netlogon_challenge_of_zeros_is_zerologon_and_a_random_one_is_not() {
+    let name = b"\\\0\\\0D\0C\0\0\0\x04\0\0\0\0\0\0\0";
+    let zeros = [&name[..], &[0; 8]].concat();
+    let random = [&name[..], &[7, 1, 9, 4, 2, 8, 6, 3]].concat();
+    let found = |challenge: &[u8]| surest(&stream(known(AppProto::Dcerpc), &[&bind(&NETLOGON), &call(4, challenge)]));
+    assert_eq!(found(&zeros).map(|sign| sign.0), Some(SignKind::Zerologon));
+    assert_eq!(found(&random), None);
+    // The function's number means something else elsewhere.
+    assert_eq!(surest(&stream(known(AppProto::Dcerpc), &[&bind(&SAMR), &call(4, &zeros)])), None);
+}
+
+#[test]
+fn a_service_made_from_afar_is_surer_than_a_look_at_the_services() {
+    let look = surest(&stream(known(AppProto::Dcerpc), &[&bind(&SVCCTL)]));
+    let make = surest(&stream(known(AppProto::Dcerpc), &[&bind(&SVCCTL), &call(12, &[1; 40])]));
+    assert_eq!(look.map(|sign| sign.0), Some(SignKind::RemoteExecution));
+    assert!(make.map(|sign| sign.1) > look.map(|sign| sign.1));
+    let repeated = surest(&stream(known(AppProto::Dcerpc), &[&bind(&SVCCTL), &bind(&SVCCTL), &bind(&SVCCTL)]));
+    assert_eq!(repeated, look);
+    assert_eq!(surest(&stream(known(AppProto::Dcerpc), &[&bind(&SAMR)])), None);
+}
+
+#[test]
+fn smb_messages_of_exploits_are_told_from_ordinary_ones() {
+    let mut knock = b"\0\0\0\x4e\xffSMB\x32\0\0\0\0\x18\x07\xc0".to_vec();
+    knock.resize(4 + 32, 0);
+    knock.push(15);
+    knock.resize(4 + 32 + 29, 0);
+    knock.extend([0x0e, 0, 0, 0]);
+    assert_eq!(surest(&stream(known(AppProto::Smb), &[&knock])).map(|s| s.0), Some(SignKind::SmbExploit));
+    knock[4 + 32 + 29] = 5;
+    assert_eq!(surest(&stream(known(AppProto::Smb), &[&knock])), None);
+    let ghost = b"\0\0\0\x20\xfcSMB\xff\xff\xff\xff\x01\0\0\0\x10\0\0\0aaaa";
+    assert_eq!(surest(&stream(known(AppProto::Smb), &[ghost])).map(|s| s.0), Some(SignKind::SmbExploit));
+    let mut create = b"\0\0\0\x90\xfeSMB\x40\0\0\0\0\0\0\0\x05\0\0\0".to_vec();
+    create.resize(130, 0);
+    create.extend(b"P\0S\0E\0X\0E\0S\0V\0C\0.\0e\0x\0e\0");
+    assert_eq!(surest(&stream(known(AppProto::Smb), &[&create])).map(|s| s.0), Some(SignKind::RemoteExecution));
+}
+
+#[test]
+fn machine_code_and_format_strings_are_told_from_letters() {
+    let sled = [&[0x90; 64][..], b"\xeb\x10"].concat();
+    let cases: [(&[u8], SignKind); 4] = [
+        (&sled, SignKind::Shellcode),
+        (b"aa1\xc0Ph//shh/bin\x89\xe3", SignKind::Shellcode),
+        (b"\xfc\xe8\x82\x00\x00\x00\x60\x89\xe5", SignKind::Shellcode),
+        (b"SITE %x%x%x%x%x%n\r\n", SignKind::FormatString),
+    ];
+    for (bytes, kind) in cases {
+        assert_eq!(surest(&stream(Guess::Nothing, &[bytes])).map(|sign| sign.0), Some(kind), "{bytes:?}");
+    }
+    for bytes in [&[b'x'; 900][..], b"100% sure, 50% off, %d of %d", &[0; 900], &[0xff; 900]] {
+        assert!(surest(&stream(Guess::Nothing, &[bytes])).is_none_or(|(_, sureness)| sureness < 70), "{bytes:?}");
+    }
+}
+
+#[test]
+fn conversations_of_lines_are_read() {
+    let long = [b"CWD ".as_slice(), &[b'A'; 600], b"\r\n"].concat();
+    let cases: [(Guess, &[u8], SignKind); 9] = [
+        (Guess::UserCommand, &long, SignKind::OverlongField),
+        (Guess::Nothing, b"uid=0(root) gid=0(root) groups=0(root)\n", SignKind::CommandOutput),
+        (Guess::Nothing, b"Microsoft Windows [Version 6.1.7601]\r\nCopyright (c)", SignKind::RemoteShell),
+        (Guess::Nothing, b"bash: no job control in this shell\n", SignKind::RemoteShell),
+        (Guess::Nothing, b"PRIVMSG #x :.advscan asn445 100 5 0 -r\r\n", SignKind::BotChat),
+        (Guess::Nothing, b"NICK [USA|XP]4711\r\nUSER a b c :d\r\n", SignKind::BotChat),
+        (Guess::Nothing, b"\x00\x10\x01\x00MZ\x90\x00\x03\x00", SignKind::Stager),
+        (Guess::Nothing, b"Gh0st\x14\0\0\0\x30\0\0\0\x78\x9c\x01\x02\x03\x04\x05", SignKind::RatHello),
+        (known(AppProto::Telnet), b"enable\r\nsystem\r\nshell\r\n/bin/busybox ECCHI\r\n", SignKind::BotLoader),
+    ];
+    for (guess, bytes, kind) in cases {
+        let found = surest(&stream(guess, &[bytes]));
+        assert!(found.is_some_and(|(found, sureness)| found == kind && sureness >= 70), "{bytes:?}: {found:?}");
+    }
+    let harmless: [(Guess, &[u8]); 6] = [
+        (Guess::UserCommand, b"USER anonymous\r\nCWD /pub/a/rather/long/path\r\n"),
+        (known(AppProto::Telnet), b"$ id\r\nuid=0(root) gid=0(root)\r\n"),
+        (Guess::Nothing, b"NICK alice\r\nUSER alice 0 * :Alice\r\nJOIN #rust\r\nPRIVMSG #rust :hello, scan this\r\n"),
+        (known(AppProto::Smtp), b"EHLO mail.example.org\r\nMAIL FROM:<a@example.org>\r\n"),
+        (known(AppProto::Smtp), b"HELO laptop\r\n"),
+        (Guess::Nothing, b"MZ is where a program begins\r\n"),
+    ];
+    for (guess, bytes) in harmless {
+        let found = surest(&stream(guess, &[bytes]));
+        assert!(found.is_none_or(|(_, sureness)| sureness < 70), "{bytes:?}: {found:?}");
+    }
+}
+
+#[test]
+fn formats_with_their_own_rules_are_read() {
+    let heartbeat = b"\x18\x03\x02\x00\x03\x01\x40\x00";
+    assert_eq!(surest(&stream(known(AppProto::Tls), &[heartbeat])).map(|s| s.0), Some(SignKind::Heartbleed));
+    let honest = [b"\x18\x03\x02\x00\x15\x01\x00\x02ab".as_slice(), &[0; 16]].concat();
+    assert_eq!(surest(&stream(known(AppProto::Tls), &[&honest])), None);
+    let connect = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00";
+    let bad = [connect.as_slice(), b"\x30\x09\x00\x05/../.t"].concat();
+    assert_eq!(surest(&stream(known(AppProto::Mqtt), &[&bad])).map(|s| s.0), Some(SignKind::ProtocolViolation));
+    let good = [connect.as_slice(), b"\x30\x09\x00\x06home/t1"].concat();
+    assert_eq!(surest(&stream(known(AppProto::Mqtt), &[&good])), None);
+    let roast = b"0\x84\0\0\0\x40\x02\x01\x05c\x87\x14servicePrincipalName";
+    assert_eq!(surest(&stream(known(AppProto::Ldap), &[roast])).map(|s| s.0), Some(SignKind::DirectorySearch));
+    let slammer = [&[4][..], &[1; 375]].concat();
+    let piece = [Piece { end: 376, wire_len: 376, joined: false }];
+    let worm = |ports| surest(&of_datagrams(&Pieces { bytes: &slammer, pieces: &piece }, ports)).map(|s| s.0);
+    assert_eq!(worm([4_000, 1_434]), Some(SignKind::Worm));
+    assert_eq!(worm([4_000, 1_435]), None);
+}
+
+/// Every way into the tables.
+fn guesses() -> Vec<Guess> {
+    let apps = AppProto::ALL.iter().map(|app| Guess::Known(*app));
+    apps.chain([Guess::Nothing, Guess::Greeting220, Guess::UserCommand]).collect()
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_data(at in 0usize..64, samples in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..4)) {
+        let guesses = guesses();
+        let samples: Vec<&[u8]> = samples.iter().map(Vec::as_slice).collect();
+        let signs = stream(guesses[at % guesses.len()], &samples);
+        prop_assert!(signs.iter().count() <= SIGNS_PER_SIDE_MAX);
+        prop_assert!(signs.iter().all(|sign| sign.what.len() <= QUOTE_BYTES_MAX && (SURENESS_MIN..=100).contains(&sign.sureness)));
+    }
+
+    #[test]
+    fn any_text_is_data(at in 0usize..64, text in "(GET |POST |HTTP/1.1 200 OK\r\n\r\n|NICK |union select|<script|%u9090|\\.\\./|\\$\\{|' or |%25|\\+|;|\r\n|[ -~]){0,200}") {
+        let guesses = guesses();
+        let _ = stream(guesses[at % guesses.len()], &[text.as_bytes()]);
+    }
+}
