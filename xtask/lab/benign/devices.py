@@ -1,5 +1,6 @@
 """The devices of a house or an office, and what each of them does all day. Rates are those of homes: a few flows a minute each."""
 
+import habits
 import talk
 import web
 import wire
@@ -10,6 +11,7 @@ def joins(host, world):
     host.often("dhcp renewal", 240, wire.dhcp, world, False)
     host.often("arp", 100, wire.arp_refresh)
     host.actor("join", come_up, world)
+    host.actor("groups", habits.listen_to_groups, world)
 
 
 def come_up(host, rng, world):
@@ -137,6 +139,7 @@ def bulbs(host, world):
     joins(host, world)
     beats(host, world, 3)
     host.actor("sensor", talk.sensor, world, 0)
+    host.periodic("hello", 10, habits.local_hello, world)
     host.periodic("ntp", 64, wire.ntp_near, world)
     rng = host.rng("one name")
     ask = wire.same_name(world, rng)

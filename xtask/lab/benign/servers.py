@@ -264,13 +264,20 @@ def dropbear(host, _world, address, port):
     host.spawn(["dropbear", "-F", "-E", "-r", key, "-p", f"{address}:{port}", "-P", f"{host.dir}/dropbear-{address}.pid"])
 
 
-def rsyncd(host, address):
+def module_files(host):
+    """What a mirror or an FTP server has to give."""
     module = f"{host.dir}/module"
-    os.makedirs(module, exist_ok=True)
-    rng = host.rng("module")
-    for number in range(30):
-        with open(f"{module}/f{number}.bin", "wb") as out:
-            out.write(rng.randbytes(int(min(600_000, rng.lognormvariate(9.5, 1.4)))))
+    if not os.path.exists(module):
+        os.makedirs(module)
+        rng = host.rng("module")
+        for number in range(30):
+            with open(f"{module}/f{number}.bin", "wb") as out:
+                out.write(rng.randbytes(int(min(600_000, rng.lognormvariate(9.5, 1.4)))))
+    return module
+
+
+def rsyncd(host, address):
+    module = module_files(host)
     text = f"uid = root\ngid = root\nuse chroot = no\nreverse lookup = no\naddress = {address}\npid file = {host.dir}/rsyncd-{address}.pid\n" \
            f"log file = {host.logs}/rsyncd.err\n[data]\npath = {module}\nread only = no\n"
     host.spawn(["rsync", "--daemon", "--no-detach", f"--config={kit.write(f'{host.dir}/rsyncd-{address}.conf', text)}"])
@@ -514,7 +521,7 @@ def office(host, world):
     accept(address, 587, smtp_talk(world, tls))
     accept(address, 389, ldap_talk)
     web_app.serve(address, 8080, web_app.App(world, host.scratch))
-    snmpd(host, address)
+    snmpd(host, world, address)
     return [(address, port) for port in (22, 445, 143, 587, 389, 8080)]
 
 
@@ -528,7 +535,7 @@ def intranet(host, world):
     web_app.serve(address, 9100, app)
     sshd(host, world, address, 22)
     rsyncd(host, address)
-    snmpd(host, address)
+    snmpd(host, world, address)
     redis = os.path.exists("/usr/bin/redis-server")
     if redis:
         host.spawn(["redis-server", "--bind", address, "--port", "6379", "--save", "", "--protected-mode", "no", "--dir", host.dir])
@@ -581,7 +588,7 @@ def printer(host, world):
 
     accept(address, 631, ipp)
     accept(address, 9100, raw)
-    snmpd(host, address)
+    snmpd(host, world, address)
     import web_app
     web_app.serve(address, 80, web_app.App(world, host.scratch))
     return [(address, 631), (address, 9100)]
@@ -705,13 +712,12 @@ pasv_min_port=40000
 pasv_max_port=40200
 """
     os.makedirs("/run/vsftpd", exist_ok=True)
-    os.makedirs(f"{host.dir}/module", exist_ok=True)
+    module_files(host)
     host.spawn(["vsftpd", kit.write(f"{host.dir}/vsftpd.conf", text)])
 
 
-def snmpd(host, address):
-    rng = host.rng("snmpd")
-    text = f"agentAddress udp:{address}:161\nrocommunity {rng.choice(['public', 'monitor', 'office'])}\nsysName {host.name}\nsysLocation upstairs\n"
+def snmpd(host, world, address):
+    text = f"agentAddress udp:{address}:161\nrocommunity {world.community}\nsysName {host.name}\nsysLocation upstairs\n"
     host.spawn(["snmpd", "-f", "-Lo", "-C", "-c", kit.write(f"{host.dir}/snmpd.conf", text), "-p", f"{host.dir}/snmpd.pid"])
 
 

@@ -475,7 +475,7 @@ def snmp(host, rng, world):
     for near in world.with_device("printer", "office", "intranet"):
         words = rng.choice([["snmpget", "-v2c", "-r1", "-t2"], ["snmpbulkwalk", "-v2c", "-r1", "-t2"]])
         oid = ["1.3.6.1.2.1.1"] if words[0] != "snmpget" else ["1.3.6.1.2.1.1.3.0", "1.3.6.1.2.1.1.5.0"]
-        host.run([*words, "-c", "public", near["v4"][0], *oid], secs=15)
+        host.run([*words, "-c", world.community, near["v4"][0], *oid], secs=15)
 
 
 def scrape(host, rng, world):

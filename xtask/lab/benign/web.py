@@ -39,6 +39,10 @@ def curl(host, rng, *words, secs=40, agent=None):
     return status == 0, out
 
 
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
 class Browser:
     """Chromium without a screen, led through its pipe; one lives as long as a person's session does."""
 

@@ -236,10 +236,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PROPFIND(self):
         self.body()
+        if self.path.startswith("/cal/") and "Authorization" not in self.headers:
+            return self.answer(401, b"", more=[("WWW-Authenticate", 'Basic realm="calendar"')])
         rng = random.Random(self.path)
         entries = "".join(f"<d:response><d:href>/dav/{rng.choice(WORDS)}{index}.md</d:href><d:propstat><d:prop><d:getetag>\"{rng.randrange(1 << 40):x}\""
                           f"</d:getetag></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>" for index in range(rng.randrange(2, 30)))
-        self.answer(207, f'<?xml version="1.0"?><d:multistatus xmlns:d="DAV:">{entries}</d:multistatus>'.encode(), "application/xml")
+        return self.answer(207, f'<?xml version="1.0"?><d:multistatus xmlns:d="DAV:">{entries}</d:multistatus>'.encode(), "application/xml")
 
     def do_DELETE(self):
         self.answer(204)

@@ -59,7 +59,8 @@ ENVIRONMENTS = {
         "client": ["laptop", "phone"],
         "device": ["tv", "bulbs", "printer", "speaker"],
         "server": ["nas"],
-        "looks": ["mail_old_password", "reboot", "wifi_outage", "ssh_mistyped", "form_mistyped", "many_objects", "captive", "download16"],
+        "looks": ["mail_old_password", "reboot", "wifi_outage", "ssh_mistyped", "form_mistyped", "many_objects", "captive", "download16",
+                  "calendar", "reputation", "dead_server", "broken_tls", "big_upload", "name_burst", "finder", "speed_test", "progress", "big_pings"],
     },
     "busy-home": {
         "resolver": "unbound",
@@ -68,7 +69,8 @@ ENVIRONMENTS = {
         "device": ["console", "tv", "speaker"],
         "server": ["nas"],
         "looks": ["torrent", "download16", "form_mistyped", "mdns_storm", "reboot", "wifi_outage", "many_objects", "mail_old_password",
-                  "ssh_mistyped", "backup_ssh", "ftp_mistyped", "smb_mistyped"],
+                  "ssh_mistyped", "backup_ssh", "ftp_mistyped", "smb_mistyped", "calendar", "reputation", "dead_server", "broken_tls", "big_upload",
+                  "name_burst", "finder", "speed_test", "progress"],
     },
     "small-office": {
         "resolver": "named",
@@ -77,7 +79,8 @@ ENVIRONMENTS = {
         "device": ["printer", "deskphone"],
         "server": ["office", "intranet"],
         "looks": ["crawler", "load_test", "ssh_mistyped", "ftp_mistyped", "form_mistyped", "mail_old_password", "own_port_check",
-                  "mirror_sync", "backup_ssh", "server_restart", "reboot", "smb_mistyped"],
+                  "mirror_sync", "backup_ssh", "server_restart", "reboot", "smb_mistyped", "fleet", "calendar", "reputation", "dead_server",
+                  "broken_tls", "big_upload", "name_burst", "newsletter", "big_pings", "progress", "finder"],
     },
     "iot-house": {
         "resolver": "dnsmasq",
@@ -85,7 +88,8 @@ ENVIRONMENTS = {
         "client": ["phone", "laptop"],
         "device": ["sensors", "camera", "bulbs", "speaker", "camera"],
         "server": ["hub"],
-        "looks": ["mdns_storm", "server_restart", "reboot", "wifi_outage", "own_port_check", "captive", "mail_old_password", "load_test"],
+        "looks": ["mdns_storm", "server_restart", "reboot", "wifi_outage", "own_port_check", "captive", "mail_old_password", "load_test",
+                  "fleet", "dead_server", "broken_tls", "finder", "calendar", "name_burst", "backup_ssh", "ssh_mistyped"],
     },
 }
 
@@ -122,13 +126,13 @@ class World:
         # What the network is called inside.
         self.domain = rng.choice(["home.arpa", "lan", "fritz.box", "home", "internal", "office.lan"])
         self.person = plan["person"]
+        self.community = rng.choice(["public", "public", "monitor"])
         # Where the machine checks it, it is the machine's password; elsewhere people have others.
         self.passwords = {"mail": secret(rng), "web": secret(rng), "smb": secret(rng), "ssh": plan["password"], "ftp": plan["password"]}
         looks = list(self.environment["looks"])
         rng.shuffle(looks)
-        # A quarter of an hour holds about half of what may happen; a short run less.
-        share = min(1.0, plan["seconds"] / 1200.0)
-        self.looks = [] if plan.get("light") else looks[: max(2, round(len(looks) * share))]
+        # About one in two minutes; which ones is another matter each run.
+        self.looks = [] if plan.get("light") else looks[: max(2, round(plan["seconds"] / 110.0))]
 
     def of(self, kind):
         return [site for site in self.sites if site.kind == kind]

@@ -133,7 +133,8 @@ fn settle(plan: &mut Plan, world: &World, rng: &mut Rng, house: &House<'_>) {
     let near = house.locals.iter().filter(|host| !host.name.starts_with("client"));
     serve.extend(near.map(|host| Service::new(&host.name, &life("serve", &host.name), Ready::Tcp(SERVERS_READY))));
     plan.services.extend(serve);
-    plan.actors.extend(house.locals.iter().map(|host| Actor::new(&host.name, &life("live", &host.name), 0)));
+    let living = house.locals.iter().zip((0..).step_by(300));
+    plan.actors.extend(living.map(|(host, at_ms)| Actor::new(&host.name, &life("live", &host.name), at_ms)));
 }
 
 /// What the programs know of the run.

@@ -39,7 +39,7 @@ pub(crate) struct Host {
     pub(crate) ttl: u8,
     /// Windows sends no TCP timestamps, most others do.
     pub(crate) timestamps: bool,
-    /// One way through the internet, on top of what the wires take. Those whom benign life puts at a distance have none.
+    /// One way through the internet, on top of what the wires take. Zero in the LAN.
     pub(crate) delay_ms: u64,
 }
 
@@ -137,11 +137,8 @@ impl World {
             }
             hosts
         };
-        let mut sites = far(rng, "site", shape.sites, 2);
+        let sites = far(rng, "site", shape.sites, 2);
         let outside = far(rng, "outside", shape.outside, 4);
-        // The last site is the attack's where there is one; the others are benign life's, which has a way of its own.
-        let benign = if outside.is_empty() { sites.len() } else { sites.len().saturating_sub(1) };
-        sites.iter_mut().take(benign).for_each(|site| site.delay_ms = 0);
 
         let users = rng.shuffled(&USERS);
         let accounts = users[..4]
