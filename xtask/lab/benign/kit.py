@@ -86,8 +86,8 @@ class Host:
         rng = self.rng(name)
 
         def work():
-            # Not all in the capture's first second.
-            self.stopping.wait(1 + 7 * rng.random())
+            # Not all in the capture's first second; an attack's capture may be over in ten.
+            self.stopping.wait(rng.random() if self.plan.get("light") else 1 + 7 * rng.random())
             while True:
                 try:
                     body(self, rng, *args)

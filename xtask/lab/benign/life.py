@@ -80,7 +80,7 @@ def live(plan, name):
 
     world = World(plan)
     host = kit.Host(plan, name)
-    host.pace = world.environment["pace"] * (1.5 if plan.get("light") else 1.0)
+    host.pace = world.environment["pace"]
     kit.own_rooms(host, caches=host.rng("cache").random() < 0.75, upstream=world.resolver)
     host.ends_at = time.monotonic() + plan["seconds"]
     kit.tune(host)
