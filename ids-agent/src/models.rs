@@ -11,7 +11,7 @@ use crate::{
     detect::{
         Detector,
         anomaly::Anomaly,
-        model::{Classifier, Inference, MODEL_BYTES_MAX, ModelError, ModelFiles},
+        model::{Classifier, Inference, MODEL_BYTES_MAX, Manifest, ModelError, ModelFiles},
     },
 };
 
@@ -102,10 +102,12 @@ pub fn read(folder: &Path) -> Result<ModelFiles, ModelsError> {
             source: io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"),
         })
     };
+    let manifest = text("manifest.toml")?;
+    let file = Manifest::form_of(&manifest).file();
     Ok(ModelFiles {
-        manifest: text("manifest.toml")?,
+        model: read_bounded(&folder.join(file), MODEL_BYTES_MAX as u64)?,
         golden: text("golden.csv")?,
-        model: read_bounded(&folder.join("model.onnx"), MODEL_BYTES_MAX as u64)?,
+        manifest,
     })
 }
 

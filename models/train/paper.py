@@ -1,12 +1,13 @@
-"""Writes what goes with a model: manifest, golden vectors, card."""
+"""Writes what goes with a model: manifest, golden vectors."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from table import CLASSES, Table, of_one_source, weights
+from table import Table, weights
 
 TOLERANCE = 1e-3
 
@@ -19,6 +20,7 @@ ATTACK = {
     "web_attack": ["T1190"],
     "c2": ["T1071.001", "T1071.004"],
     "dns_tunnel": ["T1572", "T1071.004"],
+    "exfiltration": ["T1048"],
     "exploit": ["T1210", "T1190"],
     "infiltration": ["T1021"],
 }
@@ -31,6 +33,7 @@ LABELS = {
     "web_attack": ["Web Attack - SQL Injection", "Web Attack - XSS", "Fuzzers", "Analysis"],
     "c2": ["Bot", "Backdoor"],
     "dns_tunnel": [],
+    "exfiltration": [],
     "exploit": ["Exploits", "Shellcode", "Heartbleed", "Worms", "Generic"],
     "infiltration": ["Infiltration"],
 }
@@ -80,38 +83,53 @@ def golden_inputs(table: Table, seed) -> np.ndarray:
 
 
 def run(model: bytes, x) -> np.ndarray:
+    """What onnxruntime makes of a graph."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return session.run(None, {"features": x})[0]
 
 
-def write(folder: Path, model: bytes, kind: str, table: Table, seed, outputs, threshold, card: str):
-    """Writes the four files of a model folder. `threshold` is one number, or one for each class."""
+@dataclass
+class Paper:
+    """What is written of a model beside its own bytes."""
+
+    kind: str
+    form: str  # "onnx" or "trees"
+    outputs: list  # names of the golden columns
+    card: str
+    threshold: float | None = None  # of an autoencoder
+    attack_threshold: float | None = None
+    classes: list = ()  # (name, threshold) of each output of a classifier
+
+
+FILES = {"onnx": "model.onnx", "trees": "model.trees"}
+
+
+def write(folder: Path, model: bytes, x, told, table: Table, seed, paper: Paper):
+    """Writes the four files of a model folder; `told` is what the model gives for `x`."""
     folder.mkdir(parents=True, exist_ok=True)
-    x = golden_inputs(table, seed)
-    told = run(model, x)
     assert np.isfinite(told).all(), "the exported model gives values that are not finite"
-    names = [spec["name"] for spec in table.schema]
-    lines = [",".join(names + outputs)]
+    lines = [",".join(table.names() + paper.outputs)]
     # Nine digits name a 32-bit float exactly.
     lines += [",".join(f"{value:.9g}" for value in np.concatenate(row)) for row in zip(x, told)]
     golden = "\n".join(lines) + "\n"
 
-    name = f"ids-{kind}"
     manifest = [
         "# Written by `cargo xtask train`; do not edit.",
         "format = 1",
-        f"name = {quote(name)}",
+        f"name = {quote('ids-' + paper.kind)}",
         f"version = {quote(table.data_sha256[:8] + '-' + str(seed))}",
-        f"kind = {quote(kind)}",
+        f"kind = {quote(paper.kind)}",
+        f"form = {quote(paper.form)}",
         f"schema_hash = {quote(table.schema_hash)}",
         f"sha256 = {quote(sha256(model))}",
         f"golden_sha256 = {quote(sha256(golden.encode()))}",
         f"tolerance = {number(TOLERANCE)}",
     ]
-    if kind == "autoencoder":
-        manifest.append(f"threshold = {number(threshold)}")
+    for name in ("threshold", "attack_threshold"):
+        if (value := getattr(paper, name)) is not None:
+            manifest.append(f"{name} = {number(value)}")
     manifest += [
         "",
         "[training]",
@@ -130,103 +148,16 @@ def write(folder: Path, model: bytes, kind: str, table: Table, seed, outputs, th
             f"median = {number(median)}",
             f"high = {number(high)}",
         ]
-    if kind == "classifier":
-        for at, name in enumerate(CLASSES):
-            manifest += [
-                "",
-                "[[class]]",
-                f"name = {quote(name)}",
-                f"threshold = {number(threshold[at])}",
-                f"attack = [{', '.join(quote(technique) for technique in ATTACK.get(name, []))}]",
-                f"labels = [{', '.join(quote(label) for label in LABELS[name])}]",
-            ]
-    (folder / "model.onnx").write_bytes(model)
+    for name, threshold in paper.classes:
+        manifest += [
+            "",
+            "[[class]]",
+            f"name = {quote(name)}",
+            f"threshold = {number(threshold)}",
+            f"attack = [{', '.join(quote(technique) for technique in ATTACK.get(name, []))}]",
+            f"labels = [{', '.join(quote(label) for label in LABELS[name])}]",
+        ]
+    (folder / FILES[paper.form]).write_bytes(model)
     (folder / "golden.csv").write_text(golden)
     (folder / "manifest.toml").write_text("\n".join(manifest) + "\n")
-    (folder / "card.md").write_text(card)
-
-
-def classifier_card(table: Table, figures, params, seed) -> str:
-    rows = [
-        "| class | sources | flows | recall | called an attack | precision | benign flows called so | threshold |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for c in figures["classes"]:
-        said = "silent" if c["threshold"] > 1 else f"{c['threshold']:.4f}"
-        rows.append(
-            f"| {c['class']} | {c['sources']} | {c['flows']} | {c['recall']:.2f} | {c['seen_as_attack']:.2f} "
-            f"| {c['precision']:.2f} | {c['benign_called']} | {said} |"
-        )
-    worst = sorted(figures["benign_by_source"].items(), key=lambda item: (-item[1], item[0]))[:5]
-    return "\n".join(
-        [
-            "# Classifier",
-            "",
-            "A small network over the features of one flow and of its hosts' windows. It names a class, or abstains.",
-            "",
-            f"Fitted on {len(np.unique(table.flow))} labelled flows of {len(np.unique(table.capture))} captures from "
-            f"{len(np.unique(table.source))} sources (captures with many flows are thinned), seed {seed}, "
-            f"hidden layers {params['hidden']}, weight decay {params['alpha']}, blur {params['blur']}, "
-            f"{params['epochs']} epochs.",
-            "",
-            "## On sources it never saw",
-            "",
-            "Each figure is of a network fitted without the source of the flow it judges. A flow counts as called when "
-            "any of its judgements is above the threshold.",
-            "",
-            *rows,
-            "",
-            f"Benign flows called an attack: {figures['benign_called']:.2%} of {figures['benign_flows']}. "
-            f"Attack flows called an attack: {figures['attack_seen']:.2f} of all flows, "
-            f"{figures['attack_seen_by_class']:.2f} averaged over classes. "
-            f"Macro-F1 with benign: {figures['macro_f1']:.2f}.",
-            "",
-            "Sources with most benign flows called an attack: "
-            + ", ".join(f"{name} {share:.2%}" for name, share in worst)
-            + ".",
-            "",
-            *[
-                f"{CLASSES[y]} comes almost from one source ({table.sources[source]}): there its captures, not the source, "
-                "were left out in turn, so its recall says little about other networks.\n"
-                for y, source in of_one_source(table).items()
-            ],
-            "The thresholds were chosen on these same flows, so that the share of benign flows called an attack is what "
-            "was asked for and not a measure of the next network.",
-            "",
-            "## What it does not see",
-            "",
-            "* Classes marked silent: their flows look like other traffic on networks the model did not learn from. Other "
-            "witnesses have to speak for them.",
-            "* Content. Web attacks, exploits and command channels show in payloads, names and timing over hours, hardly in "
-            "the statistics of one flow.",
-            "* Classes that come from one source, of which it may have learned the network rather than the attack.",
-            "",
-        ]
-    )
-
-
-def autoencoder_card(table: Table, figures, params, seed) -> str:
-    return "\n".join(
-        [
-            "# Autoencoder",
-            "",
-            "Rebuilds the scaled features of benign flows. What it rebuilds badly is unusual; it does not know what it is.",
-            "",
-            f"Fitted on the {figures['benign_flows']} benign flows, seed {seed}, hidden layers {params['hidden']}.",
-            "",
-            "## On sources it never saw",
-            "",
-            f"Threshold {figures['threshold']:.4f}: {figures['benign_unusual']:.2%} of benign flows of unseen sources lie "
-            "above it, as was asked for when it was set on them.",
-            "",
-            "| class | share of flows above the threshold |",
-            "|---|---|",
-            *[f"| {name} | {share:.2f} |" for name, share in figures["above"].items()],
-            "",
-            "## What it does not see",
-            "",
-            "* Attacks made of ordinary flows: most scans, password guessing, web attacks.",
-            "* It raises info or low severity only, and supports other witnesses.",
-            "",
-        ]
-    )
+    (folder / "card.md").write_text(paper.card)

@@ -3,12 +3,15 @@
 import csv
 import hashlib
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
-# Families of LABELS.tsv to classes of the agent. A family that is absent here is not trained on.
+import packed
+
+# Families of LABELS.tsv to classes of the agent; None: labels a scenario and not its flows, so it is not trained on.
 CLASS_OF_FAMILY = {
     "BENIGN": "benign",
     "PORT_SCAN": "port_scan",
@@ -22,8 +25,10 @@ CLASS_OF_FAMILY = {
     "WEB_ATTACK": "web_attack",
     "BOT_C2": "c2",
     "DNS_TUNNEL": "dns_tunnel",
+    "EXFILTRATION": "exfiltration",
     "EXPLOIT": "exploit",
     "INFILTRATION": "infiltration",
+    "MALWARE_MIXED": None,
 }
 CLASSES = [
     "benign",
@@ -34,12 +39,21 @@ CLASSES = [
     "web_attack",
     "c2",
     "dns_tunnel",
+    "exfiltration",
     "exploit",
     "infiltration",
 ]
 
-# An attack capture with more flows than this is thinned: one flood must not drown the rest.
+# What `training-rows` says of a flow.
+BACKGROUND, ATTACK, RELATED = 0, 1, 2
+
+# A capture with more flows than this is thinned: one flood must not drown the rest.
 FLOWS_PER_CAPTURE_MAX = 500
+# A flow that is judged more often is taken at its first judgements, its last, and evenly between.
+ROWS_PER_FLOW_MAX = 6
+# Sources of this kind were made by the lab: all that is no attack there is benign by construction. Everywhere else
+# what ran beside an attack is unlabelled, and left out.
+LAB = "lab+"
 # A class with more than this share of its flows from one source cannot be measured by leaving that source out:
 # nothing would be left to learn it from. Its captures are left out in turn instead, and the card says so.
 ONE_SOURCE = 0.9
@@ -49,63 +63,135 @@ ONE_SOURCE = 0.9
 class Table:
     """One row for each time a flow was up for judgement; the columns go with the rows."""
 
-    schema_hash: str
-    schema: list  # of {"name", "unit", "low", "high"}
     x: np.ndarray  # float32, rows by features
     y: np.ndarray  # index into CLASSES
     flow: np.ndarray  # index of the flow the row belongs to
     source: np.ndarray  # index into sources
-    capture: np.ndarray
+    capture: np.ndarray  # index into captures
+    schema_hash: str
+    schema: list  # of {"name", "unit", "low", "high"}
     sources: list
+    captures: list  # paths
     data_sha256: str
+    notes: list  # what was skipped or looks wrong, in sentences
 
     def __len__(self):
         return len(self.y)
 
     def take(self, rows):
-        return Table(
-            self.schema_hash,
-            self.schema,
-            self.x[rows],
-            self.y[rows],
-            self.flow[rows],
-            self.source[rows],
-            self.capture[rows],
-            self.sources,
-            self.data_sha256,
-        )
+        by_row = {field.name: getattr(self, field.name)[rows] for field in fields(self)[:5]}
+        return replace(self, **by_row)
+
+    def renumbered(self):
+        _, flow = np.unique(self.flow, return_inverse=True)
+        return replace(self, flow=flow.reshape(-1))
+
+    def names(self):
+        return [spec["name"] for spec in self.schema]
 
 
-def load(folder: Path, seed: int) -> Table:
-    """Loads what `training-rows` wrote, without the unlabelled background of attack captures."""
+class Refused(Exception):
+    """Rows that cannot be meant; says which and what to do."""
+
+
+def load(folder: Path, packed_tables: list, seed: int) -> Table:
+    """The rows that `training-rows` wrote to `folder`, and those of tables that were packed earlier."""
     schema = json.loads((folder / "schema.json").read_text())
-    captures = read_tsv(folder / "captures.tsv")
+    table = labelled(read_rows(folder, schema), schema, seed)
+    for path in packed_tables:
+        more = packed.read(path)
+        if more["schema_hash"] != schema["hash"]:
+            raise Refused(
+                f"{path} holds rows of feature schema {more['schema_hash']}, the agent computes {schema['hash']}: make it "
+                "anew from its captures with `cargo xtask train --add-table DIR`"
+            )
+        table = joined(table, labelled(more, schema, seed))
+    return table
+
+
+def read_rows(folder: Path, schema) -> dict:
     rows = np.loadtxt(folder / "rows.tsv", dtype=np.int64, delimiter="\t", skiprows=1, ndmin=2)
-    width = len(schema["features"])
-    x = np.fromfile(folder / "rows.f32", dtype="<f4").reshape(-1, width)
-    capture, flow, attack = rows[:, 0], rows[:, 1], rows[:, 2] == 1
+    x = np.fromfile(folder / "rows.f32", dtype="<f4").reshape(-1, len(schema["features"]))
+    whole = hashlib.sha256()
+    for name in ("schema.json", "captures.tsv", "rows.tsv", "rows.f32"):
+        whole.update((folder / name).read_bytes())
+    return {
+        "x": x,
+        "capture": rows[:, 0],
+        "flow": rows[:, 1],
+        "label": rows[:, 2],
+        "captures": read_tsv(folder / "captures.tsv"),
+        "sha256": whole.hexdigest(),
+    }
+
+
+def labelled(rows: dict, schema, seed: int) -> Table:
+    """Gives every row its class and leaves out what has none; says what it left out."""
+    captures, capture, flow, label, x = (rows[name] for name in ("captures", "capture", "flow", "label", "x"))
+    for at, row in enumerate(captures):
+        if row["family"] not in CLASS_OF_FAMILY:
+            raise Refused(f"{row['path']}: family `{row['family']}` is none of {', '.join(CLASS_OF_FAMILY)}")
+        if not row["source"]:
+            raise Refused(f"{row['path']}: no source is named, so it cannot be kept apart from what is like it")
+        attacks = ((capture == at) & (label == ATTACK)).any() if row["family"] == "BENIGN" else False
+        if attacks:
+            raise Refused(f"{row['path']}: a benign capture whose filter picks attack flows")
+    classes = np.array([class_index(row["family"]) for row in captures])
+    of_lab = np.array([row["source"].startswith(LAB) for row in captures])
+    y = np.where(label == ATTACK, classes[capture], 0)
+    kept = (classes[capture] > 0) & (label == ATTACK)
+    kept |= classes[capture] == 0
+    kept |= of_lab[capture] & (label == BACKGROUND)
+    notes = []
+    odd = ~np.isfinite(x).all(axis=1)
+    for at in np.unique(capture[odd & kept]):
+        notes.append(f"{captures[at]['path']}: {(odd & kept & (capture == at)).sum()} rows with values that are no numbers")
+    kept &= ~odd
+    of_attack = np.flatnonzero(classes > 0)
+    empty = [at for at in of_attack if not (kept & (capture == at) & (label == ATTACK)).any()]
+    notes += [f"{captures[at]['path']}: its filter picks no flow" for at in empty]
+    counts = Counter(row["family"] for row in captures if CLASS_OF_FAMILY[row["family"]] is None)
+    notes += [f"{count} captures of {family}: a scenario's label is no flow's" for family, count in sorted(counts.items())]
+    kept &= thin(capture, flow, seed)
 
     sources = sorted({row["source"] for row in captures})
-    classes = np.array([class_index(row["family"]) for row in captures])
     source_of = np.array([sources.index(row["source"]) for row in captures])
-    y = classes[capture]
-    kept = (y == 0) | ((y > 0) & attack)
-    kept &= (y == 0) | thin(capture, flow, seed)
-    table = Table(
-        schema["hash"],
-        schema["features"],
-        x[kept],
-        y[kept],
-        flow[kept],
-        source_of[capture[kept]],
-        capture[kept],
-        sources,
-        digest(folder),
+    return Table(
+        x=np.ascontiguousarray(x[kept]),
+        y=y[kept],
+        flow=distinct(capture[kept], flow[kept]),
+        source=source_of[capture[kept]],
+        capture=capture[kept],
+        schema_hash=schema["hash"],
+        schema=schema["features"],
+        sources=sources,
+        captures=[row["path"] for row in captures],
+        data_sha256=rows["sha256"],
+        notes=notes,
     )
-    # Flows are numbered within a capture; make the numbers distinct over all.
-    _, table.flow = np.unique(np.stack([table.capture, table.flow], axis=1), axis=0, return_inverse=True)
-    table.flow = table.flow.reshape(-1)
-    return table
+
+
+def joined(one: Table, other: Table) -> Table:
+    sources = sorted({*one.sources, *other.sources})
+    place = lambda table: np.array([sources.index(source) for source in table.sources])[table.source]
+    return replace(
+        one,
+        x=np.concatenate([one.x, other.x]),
+        y=np.concatenate([one.y, other.y]),
+        flow=np.concatenate([one.flow, other.flow + one.flow.max() + 1]),
+        source=np.concatenate([place(one), place(other)]),
+        capture=np.concatenate([one.capture, other.capture + len(one.captures)]),
+        sources=sources,
+        captures=one.captures + other.captures,
+        data_sha256=hashlib.sha256((one.data_sha256 + other.data_sha256).encode()).hexdigest(),
+        notes=one.notes + other.notes,
+    )
+
+
+def distinct(capture, flow):
+    """Flows are numbered within a capture; makes the numbers distinct over all."""
+    _, number = np.unique(np.stack([capture, flow], axis=1), axis=0, return_inverse=True)
+    return number.reshape(-1)
 
 
 def read_tsv(path: Path) -> list:
@@ -114,27 +200,26 @@ def read_tsv(path: Path) -> list:
 
 
 def class_index(family: str) -> int:
-    name = CLASS_OF_FAMILY.get(family)
+    name = CLASS_OF_FAMILY[family]
     return -1 if name is None else CLASSES.index(name)
 
 
-def digest(folder: Path) -> str:
-    whole = hashlib.sha256()
-    for name in ("schema.json", "captures.tsv", "rows.tsv", "rows.f32"):
-        whole.update((folder / name).read_bytes())
-    return whole.hexdigest()
-
-
 def thin(capture, flow, seed) -> np.ndarray:
-    """Keeps at most FLOWS_PER_CAPTURE_MAX whole flows of each capture."""
+    """Keeps at most FLOWS_PER_CAPTURE_MAX whole flows of each capture, and of each flow ROWS_PER_FLOW_MAX rows."""
     kept = np.ones(len(flow), dtype=bool)
     rng = np.random.default_rng(seed)
-    for at in np.unique(capture):
-        rows = np.flatnonzero(capture == at)
+    order = np.argsort(capture, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(capture[order])) + 1):
         flows = np.unique(flow[rows])
         if len(flows) > FLOWS_PER_CAPTURE_MAX:
             chosen = rng.choice(flows, FLOWS_PER_CAPTURE_MAX, replace=False)
             kept[rows] = np.isin(flow[rows], chosen)
+    number = distinct(capture, flow)
+    order = np.argsort(number, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
+        if len(rows) > ROWS_PER_FLOW_MAX:
+            chosen = np.unique(np.linspace(0, len(rows) - 1, ROWS_PER_FLOW_MAX).round().astype(int))
+            kept[np.delete(rows, chosen)] = False
     return kept
 
 
@@ -185,5 +270,5 @@ def folds(table: Table, count: int) -> np.ndarray:
     for y, source in of_one_source(table).items():
         rows = (table.y == y) & (table.source == source)
         _, rank = np.unique(table.capture[rows], return_inverse=True)
-        of_row[rows] = rank % count
+        of_row[rows] = rank.reshape(-1) % count
     return of_row

@@ -4,6 +4,7 @@
 //! Writes `schema.json`, `captures.tsv`, `rows.tsv` and `rows.f32` (32-bit floats, little endian).
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fs::{self, File},
     io::{BufWriter, Write},
@@ -32,10 +33,21 @@ type AnyError = Box<dyn Error + Send + Sync>;
 /// One judgement of one flow.
 struct Row {
     flow: u64,
-    attack: bool,
+    label: FlowLabel,
+    hosts: [[u8; 16]; 2],
     ended: bool,
     packets: u64,
     values: [f32; FEATURES],
+}
+
+/// What the row of `LABELS.tsv` says of a flow, with its number in `rows.tsv`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FlowLabel {
+    /// Between hosts that no attack flow came from.
+    Background = 0,
+    Attack = 1,
+    /// From or to an attacker, but not picked by the filter: what an attack caused, or an attacker's own errands.
+    Related = 2,
 }
 
 /// A witness that finds nothing and writes everything down.
@@ -53,7 +65,8 @@ impl Detector for Recorder {
         let Ok(mut rows) = self.rows.lock() else { return };
         rows.extend(flows.iter().map(|flow| Row {
             flow: flow.record.id,
-            attack: self.filter.matches(&flow.record.key),
+            label: if self.filter.matches(&flow.record.key) { FlowLabel::Attack } else { FlowLabel::Background },
+            hosts: [flow.record.key.src, flow.record.key.dst],
             ended: flow.record.state != FlowState::Open,
             packets: flow.record.packets(),
             values: flow.features.values,
@@ -132,7 +145,19 @@ fn rows(path: &Path, filter: &Filter) -> Result<Vec<Row>, AnyError> {
     engine.finish(&mut outcome);
     drop(engine);
     let rows = Arc::into_inner(rows).ok_or("rows are still in use")?;
-    Ok(rows.into_inner()?)
+    let mut rows = rows.into_inner()?;
+    mark_related(&mut rows);
+    Ok(rows)
+}
+
+fn mark_related(rows: &mut [Row]) {
+    let attackers: BTreeSet<[u8; 16]> =
+        rows.iter().filter(|row| row.label == FlowLabel::Attack).map(|row| row.hosts[0]).collect();
+    for row in rows {
+        if row.label == FlowLabel::Background && row.hosts.iter().any(|host| attackers.contains(host)) {
+            row.label = FlowLabel::Related;
+        }
+    }
 }
 
 fn write(out: &Path, labels: &[Label], rows: &[Vec<Row>]) -> Result<(), AnyError> {
@@ -153,13 +178,13 @@ fn write(out: &Path, labels: &[Label], rows: &[Vec<Row>]) -> Result<(), AnyError
 
     let mut table = BufWriter::new(File::create(out.join("rows.tsv"))?);
     let mut values = BufWriter::new(File::create(out.join("rows.f32"))?);
-    writeln!(table, "capture\tflow\tattack\tended\tpackets")?;
+    writeln!(table, "capture\tflow\tlabel\tended\tpackets")?;
     let mut count = 0_usize;
     for (capture, rows) in rows.iter().enumerate() {
         for row in rows {
-            let (attack, ended) = (u8::from(row.attack), u8::from(row.ended));
+            let (label, ended) = (row.label as u8, u8::from(row.ended));
             // Signed, as numpy reads it.
-            writeln!(table, "{capture}\t{}\t{attack}\t{ended}\t{}", row.flow >> 1, row.packets)?;
+            writeln!(table, "{capture}\t{}\t{label}\t{ended}\t{}", row.flow >> 1, row.packets)?;
             for value in row.values {
                 values.write_all(&value.to_le_bytes())?;
             }

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// Folder of captures with a LABELS.tsv; `../shared/data/captures-dev.tar.zst` when absent.
     #[arg(long, value_name = "DIR")]
     captures: Option<PathBuf>,
-    /// The same captures and seed give the same models.
+    /// The same captures, tables and seed give the same models.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Where the model folders are written; `models` of this checkout when absent.
@@ -25,31 +25,92 @@ pub(crate) struct Args {
     /// Keeps the rows of the last run: for trying other networks on the same captures.
     #[arg(long)]
     keep_rows: bool,
+    /// Fits nothing: packs the rows of these labelled captures into models/train/tables, where every later training finds
+    /// them without the captures. For captures that not everybody can make again, as the lab's.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["captures", "keep_rows", "out", "check"])]
+    add_table: Option<PathBuf>,
+    /// Name of the packed table.
+    #[arg(long, default_value = "lab", requires = "add_table")]
+    table_name: String,
+    /// Trains beside the models of this checkout and fails where a file comes out different.
+    #[arg(long, conflicts_with = "out")]
+    check: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let root = workspace::root()?;
     let work = workspace::target_dir()?.join("train");
-    let rows = work.join("rows");
-    let out = args.out.clone().unwrap_or_else(|| root.join("models"));
-    let captures = args.captures.as_deref().map(workspace::labelled).transpose()?;
-
     let python = environment(&root.join("models/train/requirements.txt"), &work)?;
+    if let Some(captures) = &args.add_table {
+        return add_table(&python, &workspace::labelled(captures)?, args);
+    }
+    let rows = work.join("rows");
+    let shipped = root.join("models");
+    let out = if args.check { work.join("check") } else { args.out.clone().unwrap_or_else(|| shipped.clone()) };
+    let captures = args.captures.as_deref().map(workspace::labelled).transpose()?;
     if !(args.keep_rows && rows.join("rows.f32").is_file()) {
         extract(captures.as_deref(), &rows)?;
     }
-    println!("train: fitting and measuring, a few minutes of one core");
-    must(
-        Command::new(&python)
-            .arg(root.join("models/train/train.py"))
-            .arg("--rows")
-            .arg(&rows)
-            .arg("--out")
-            .arg(&out)
-            .args(["--seed", &args.seed.to_string()]),
-    )?;
+    println!("train: fitting and measuring, some minutes of all cores");
+    let mut command = fitting(&python, &rows, &out)?;
+    must(command.args(["--seed", &args.seed.to_string()]))?;
+    if args.check {
+        return compare(&out, &shipped);
+    }
     println!("train: wrote {} and {}", out.join("classifier").display(), out.join("autoencoder").display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The trainer over `rows` and all packed tables.
+fn fitting(python: &Path, rows: &Path, out: &Path) -> Result<Command> {
+    let train = workspace::root()?.join("models/train");
+    let mut command = Command::new(python);
+    command.arg(train.join("train.py")).arg("--rows").arg(rows).arg("--out").arg(out);
+    for table in tables(&train.join("tables"))? {
+        command.arg("--table").arg(table);
+    }
+    let jobs = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
+    command.args(["--jobs", &jobs.to_string()]);
+    Ok(command)
+}
+
+/// The packed tables, in the order of their names.
+fn tables(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder).with_context(|| format!("`{}`", folder.display()))?;
+    let mut found = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "xz"));
+    found.sort();
+    Ok(found)
+}
+
+fn add_table(python: &Path, captures: &Path, args: &Args) -> Result<ExitCode> {
+    let train = workspace::root()?.join("models/train");
+    let rows = workspace::target_dir()?.join("train/table-rows");
+    extract(Some(captures), &rows)?;
+    let out = train.join("tables").join(format!("{}.xz", args.table_name));
+    let mut command = Command::new(python);
+    command.arg(train.join("train.py")).arg("--pack").arg("--rows").arg(&rows).arg("--out").arg(&out);
+    must(command.args(["--seed", &args.seed.to_string()]))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the trained folders are those of the checkout, byte for byte.
+fn compare(trained: &Path, shipped: &Path) -> Result<ExitCode> {
+    let mut same = true;
+    for model in ["classifier", "autoencoder"] {
+        for entry in fs::read_dir(trained.join(model)).with_context(|| format!("`{}`", trained.display()))? {
+            let path = entry?.path();
+            let Some(name) = path.file_name() else { continue };
+            let ours = shipped.join(model).join(name);
+            let equal = fs::read(&path)? == fs::read(&ours).unwrap_or_default();
+            println!("train: {} {}", ours.display(), if equal { "comes out the same" } else { "comes out different" });
+            same &= equal;
+        }
+    }
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Folds of sources for judging captures by models that never saw their source.
@@ -65,8 +126,7 @@ pub(crate) fn without_sources() -> Result<Vec<PathBuf>> {
     let fold = |at: u32| {
         let out = work.join(format!("without-fold-{at}"));
         println!("train: fitting without fold {} of {FOLDS}", at + 1);
-        let mut command = Command::new(&python);
-        command.arg(root.join("models/train/train.py")).arg("--rows").arg(&rows).arg("--out").arg(&out);
+        let mut command = fitting(&python, &rows, &out)?;
         must(command.args(["--held-out", &format!("{at}/{FOLDS}")]))?;
         Ok(out)
     };

@@ -19,9 +19,10 @@ mod manifest;
 #[cfg(feature = "ort")]
 pub mod ort;
 mod tract;
+mod trees;
 
 pub use classifier::Classifier;
-pub use manifest::{ClassEntry, FeatureEntry, Manifest, ModelKind, Training};
+pub use manifest::{ClassEntry, FeatureEntry, Manifest, ModelForm, ModelKind, Training};
 
 /// A model file larger than this is refused: it would not fit a small gateway.
 pub const MODEL_BYTES_MAX: usize = 4 << 20;
@@ -40,10 +41,12 @@ pub enum ModelError {
     Schema { found: String, expected: String },
     #[error("{file} has SHA-256 {found}, the manifest says {expected}; copy the model folder again")]
     Hash { file: &'static str, found: String, expected: String },
-    #[error("model.onnx holds {found} bytes, limit is {max}; train a smaller model")]
-    Size { found: usize, max: usize },
+    #[error("{file} holds {found} bytes, limit is {max}; train a smaller model")]
+    Size { file: &'static str, found: usize, max: usize },
     #[error("model.onnx: {reason}")]
     Graph { reason: String },
+    #[error("model.trees: {reason}; copy the model folder again")]
+    Trees { reason: String },
     #[error("model.onnx: `{name}` has shape {found} instead of [N, {columns}]")]
     Shape { name: String, found: String, columns: usize },
     #[error("model.onnx: weights `{name}` lie outside the file; export the model into one file")]
@@ -67,7 +70,7 @@ pub enum ModelError {
     Kind { found: &'static str, expected: &'static str },
 }
 
-/// What runs a graph.
+/// What computes a model's outputs.
 pub trait Backend: Send {
     fn name(&self) -> &'static str;
 
@@ -75,7 +78,7 @@ pub trait Backend: Send {
     fn infer(&mut self, matrix: &[f32], rows: usize, out: &mut Vec<f32>) -> Result<(), ModelError>;
 }
 
-/// Which backend a model shall run on.
+/// Which backend a graph shall run on; trees need none.
 #[derive(Clone)]
 pub enum Inference {
     Tract,
@@ -103,17 +106,16 @@ impl Model {
     /// Checks the files and readies them for inference with at most `rows_max` rows at once.
     pub fn new(files: &ModelFiles, inference: &Inference, rows_max: usize) -> Result<Self, ModelError> {
         let manifest = Manifest::parse(&files.manifest)?;
+        let file = manifest.form.file();
         if files.model.len() > MODEL_BYTES_MAX {
-            return Err(ModelError::Size { found: files.model.len(), max: MODEL_BYTES_MAX });
+            return Err(ModelError::Size { file, found: files.model.len(), max: MODEL_BYTES_MAX });
         }
-        check_hash("model.onnx", &files.model, &manifest.sha256)?;
+        check_hash(file, &files.model, &manifest.sha256)?;
         check_hash("golden.csv", files.golden.as_bytes(), &manifest.golden_sha256)?;
         let golden = golden::Golden::parse(&files.golden, manifest.outputs())?;
-        graph::check(&files.model, FEATURES, manifest.outputs())?;
-        let backend: Box<dyn Backend> = match inference {
-            Inference::Tract => Box::new(tract::Tract::new(&files.model, manifest.outputs())?),
-            #[cfg(feature = "ort")]
-            Inference::Onnxruntime(library) => Box::new(ort::Ort::new(library, &files.model, manifest.outputs())?),
+        let backend = match manifest.form {
+            ModelForm::Onnx => graph_backend(&files.model, manifest.outputs(), inference)?,
+            ModelForm::Trees => Box::new(trees::Trees::new(&files.model, manifest.outputs())?),
         };
         let info = ModelInfo {
             name: Arc::from(manifest.name.as_str()),
@@ -217,6 +219,15 @@ impl Model {
         }
         Ok(())
     }
+}
+
+fn graph_backend(model: &[u8], outputs: usize, inference: &Inference) -> Result<Box<dyn Backend>, ModelError> {
+    graph::check(model, FEATURES, outputs)?;
+    Ok(match inference {
+        Inference::Tract => Box::new(tract::Tract::new(model, outputs)?),
+        #[cfg(feature = "ort")]
+        Inference::Onnxruntime(library) => Box::new(ort::Ort::new(library, model, outputs)?),
+    })
 }
 
 fn check_hash(file: &'static str, bytes: &[u8], expected: &str) -> Result<(), ModelError> {

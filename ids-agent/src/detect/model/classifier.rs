@@ -1,5 +1,5 @@
-//! The classifier as a witness: names a class where its probability is above the class's threshold,
-//! and abstains otherwise.
+//! The classifier as a witness: names a class where its probability is above the class's threshold, calls a flow
+//! unusual where only an attack of some class is sure, and abstains otherwise.
 
 use super::{Inference, Model, ModelError, ModelFiles, ModelKind};
 use crate::{
@@ -29,23 +29,28 @@ impl Classifier {
         }
     }
 
-    /// The class that `probabilities` name, with its column.
+    /// What `probabilities`, one for each class, let it say.
     fn decide(&self, probabilities: &[f32]) -> Decision {
-        let classes = &self.model.manifest().class;
-        let best = probabilities.iter().zip(classes).enumerate().max_by(|a, b| a.1.0.total_cmp(b.1.0));
-        match best {
-            Some((_, (_, entry))) if entry.name == Class::Benign => Decision::Benign,
-            Some((column, (score, entry))) if *score >= entry.threshold => {
-                Decision::Says { column, class: entry.name, score: *score }
-            }
-            Some(_) => Decision::Abstains,
-            None => Decision::Benign,
+        let manifest = self.model.manifest();
+        let Some((benign, claims)) = probabilities.split_first() else { return Decision::Benign };
+        let entries = manifest.class.iter().skip(1);
+        let best = claims.iter().zip(entries).enumerate().max_by(|a, b| a.1.0.total_cmp(b.1.0));
+        let Some((at, (score, entry))) = best else { return Decision::Benign };
+        if *score >= entry.threshold {
+            return Decision::Says(Said { column: at + 1, class: entry.name, score: *score });
         }
+        let attack = 1.0 - benign;
+        if manifest.attack_threshold.is_some_and(|threshold| attack >= threshold) {
+            return Decision::Says(Said { column: 0, class: Class::Anomaly, score: attack });
+        }
+        if benign >= score { Decision::Benign } else { Decision::Abstains }
     }
 
-    fn finding(&mut self, flow: &Judged<'_>, said: (usize, Class, f32), explain: bool) -> Finding {
-        let (column, class, score) = said;
-        let evidence = if explain { self.model.explain(&flow.features.values, column, log_odds) } else { Vec::new() };
+    fn finding(&mut self, flow: &Judged<'_>, said: &Said, explain: bool) -> Finding {
+        let Said { column, class, score } = *said;
+        let against_benign: fn(f32) -> f32 = |benign| -log_odds(benign);
+        let strength = if class == Class::Anomaly { against_benign } else { log_odds };
+        let evidence = if explain { self.model.explain(&flow.features.values, column, strength) } else { Vec::new() };
         Finding {
             witness: Witness::Classifier,
             class,
@@ -68,8 +73,15 @@ const KIND: &str = "flow_statistics";
 
 enum Decision {
     Benign,
-    Says { column: usize, class: Class, score: f32 },
+    Says(Said),
     Abstains,
+}
+
+struct Said {
+    /// The output that was believed.
+    column: usize,
+    class: Class,
+    score: f32,
 }
 
 impl Detector for Classifier {
@@ -97,11 +109,11 @@ impl Detector for Classifier {
             match self.decide(row) {
                 Decision::Benign => {}
                 Decision::Abstains => self.stats.abstained += 1,
-                Decision::Says { column, class, score } => {
+                Decision::Says(said) => {
                     self.stats.findings += 1;
                     let explain = explained < EXPLAINED_PER_TICK_MAX;
                     explained += usize::from(explain);
-                    findings.push(self.finding(flow, (column, class, score), explain));
+                    findings.push(self.finding(flow, &said, explain));
                 }
             }
         }
@@ -157,6 +169,6 @@ fn phrase(class: Class) -> &'static str {
         Class::Exfiltration => "data being carried out",
         Class::Exploit => "an exploit",
         Class::Infiltration => "an intruder at work",
-        Class::Anomaly => "nothing seen before",
+        Class::Anomaly => "an attack that it cannot name",
     }
 }

@@ -22,6 +22,27 @@ pub enum ModelKind {
     Autoencoder,
 }
 
+/// What a model is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelForm {
+    /// A graph of plain operators.
+    #[default]
+    Onnx,
+    /// Boosted trees, read by `trees`.
+    Trees,
+}
+
+impl ModelForm {
+    /// The file of a model folder that holds it.
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Onnx => "model.onnx",
+            Self::Trees => "model.trees",
+        }
+    }
+}
+
 /// `manifest.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,9 +51,11 @@ pub struct Manifest {
     pub name: String,
     pub version: String,
     pub kind: ModelKind,
+    #[serde(default)]
+    pub form: ModelForm,
     /// Hash of the feature schema the model was trained on.
     pub schema_hash: String,
-    /// SHA-256 of `model.onnx`, hex.
+    /// SHA-256 of the model's file, hex.
     pub sha256: String,
     /// SHA-256 of `golden.csv`, hex.
     pub golden_sha256: String,
@@ -41,6 +64,10 @@ pub struct Manifest {
     /// The autoencoder's error above which a flow is unusual.
     #[serde(default)]
     pub threshold: Option<f32>,
+    /// The classifier's probability of any attack from which a flow is called unusual where no class is sure
+    /// enough to be named; never without it.
+    #[serde(default)]
+    pub attack_threshold: Option<f32>,
     /// The classifier's outputs, in order.
     #[serde(default)]
     pub class: Vec<ClassEntry>,
@@ -99,6 +126,16 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The form that a manifest names, if it can be read at all; `parse` tells what is wrong with it.
+    pub fn form_of(text: &str) -> ModelForm {
+        #[derive(Deserialize)]
+        struct Form {
+            #[serde(default)]
+            form: ModelForm,
+        }
+        toml::from_str::<Form>(text).map_or_else(|_| ModelForm::default(), |manifest| manifest.form)
+    }
+
     /// Outputs a row has.
     pub fn outputs(&self) -> usize {
         match self.kind {
@@ -146,6 +183,9 @@ impl Manifest {
         }
         if self.class.len() < 2 {
             return refuse("a classifier needs a class beside `benign`".to_owned());
+        }
+        if let Some(threshold) = self.attack_threshold.filter(|threshold| !(*threshold >= 0.5)) {
+            return refuse(format!("attack_threshold {threshold} is below 0.5"));
         }
         for (at, entry) in self.class.iter().enumerate() {
             if self.class.iter().take(at).any(|earlier| earlier.name == entry.name) {
