@@ -1,4 +1,4 @@
-"""The program of one host: `life.py prepare|serve|live PLAN [HOST]`. Starts what the host offers, or what is done on it."""
+"""The program of one host: `life.py prepare|serve|live|check PLAN [HOST]`. Starts what the host offers, or what is done on it."""
 
 import json
 import os
@@ -96,6 +96,27 @@ def live(plan, name):
         host.end()
 
 
+def check(plan):
+    """Fails where life was none: little was done, or most of it went wrong. What fails on purpose is a small part."""
+    done, failed = 0, 0
+    by_name = {}
+    for name in World(plan).devices:
+        try:
+            with open(os.path.join(plan["scratch"], "log", name, "account.json")) as text:
+                counts = json.load(text)
+        except OSError:
+            sys.exit(f"{name} did nothing")
+        for what, (good, bad) in counts.items():
+            done, failed = done + good, failed + bad
+            sums = by_name.setdefault(what.rstrip("0123456789 "), [0, 0])
+            sums[0], sums[1] = sums[0] + good, sums[1] + bad
+    print(f"{done} doings went well, {failed} did not")
+    for what, (good, bad) in sorted(by_name.items()):
+        print(f"{good:6} {bad:6} {what}")
+    if done < plan["seconds"] / 6 or failed > done / 2:
+        sys.exit("that is no benign life: see what the programs said")
+
+
 def main():
     verb, path = sys.argv[1], sys.argv[2]
     with open(path) as text:
@@ -112,6 +133,8 @@ def main():
         serve(plan, sys.argv[3])
     elif verb == "live":
         live(plan, sys.argv[3])
+    elif verb == "check":
+        check(plan)
     else:
         sys.exit(f"no such verb: {verb}")
     # Threads of actors may still wait for an answer.

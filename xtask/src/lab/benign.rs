@@ -6,13 +6,17 @@
 use serde_json::{Value, json};
 
 use super::{
-    plan::{Actor, Plan, Ready, Scenario, Service, Wish},
+    plan::{Actor, Ends, Plan, Ready, Scenario, Service, Step, Wish},
     rng::Rng,
     world::{Host, Shape, World},
 };
 
 /// Where `life.py` shows that all servers of a machine answer, on its loopback.
 const SERVERS_READY: u16 = 5;
+
+/// Until the last machine has written what it did.
+const CHECK_AFTER_MS: u64 = 4_000;
+const CHECK_MS_MAX: u64 = 20_000;
 
 /// An attack ends its background before this.
 const BACKGROUND_SECS: u64 = 240;
@@ -87,7 +91,7 @@ fn iot_house(world: &World, rng: &mut Rng, wish: &Wish) -> Plan {
 
 /// A day of a house in short: everything that is there lives until the run ends.
 fn life(environment: &str, world: &World, rng: &mut Rng, wish: &Wish) -> Plan {
-    let mut plan = Plan::new(environment, format!("life of a {environment} with look-alikes of attacks"));
+    let mut plan = Plan::new(environment, format!("life, {environment}, with look-alikes of attacks"));
     let locals: Vec<&Host> = world.locals().collect();
     let far: Vec<&Host> = world.sites.iter().collect();
     settle(
@@ -97,6 +101,9 @@ fn life(environment: &str, world: &World, rng: &mut Rng, wish: &Wish) -> Plan {
         &House { environment, seconds: wish.seconds, light: false, locals: &locals, far: &far },
     );
     plan.lasts_ms = wish.seconds * 1_000;
+    // A run in which little was done, or most of it failed, is labelled as nothing.
+    let check = "python3 -B {lab}/benign/life.py check {dir}/life.json";
+    plan.steps.push(Step::new("gateway", check, plan.lasts_ms + CHECK_AFTER_MS, CHECK_MS_MAX, Ends::Well));
     plan
 }
 
