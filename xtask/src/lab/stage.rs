@@ -24,14 +24,16 @@ use super::{
 use crate::process::{Group, Interrupt, quiet};
 
 const POLL: Duration = Duration::from_millis(20);
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(90);
 /// After the last step, so that answers still arrive and flows end.
 const TAIL: Duration = Duration::from_millis(1_500);
 const GRACE: Duration = Duration::from_secs(2);
 /// More than this share of packets lost by the capture, and it is no capture of what happened.
 const LOST_SHARE_MAX: f64 = 0.01;
 /// A tool that runs wild fills no disk: the capture ends here, and the run fails.
-const PACKETS_MAX: usize = 400_000;
+const PACKETS_MAX: u64 = 400_000;
+/// A run that is meant to be long may have more.
+const PACKETS_PER_SEC_MAX: u64 = 2_000;
 /// Lines of a program's log that a failure shows.
 const LOG_LINES: usize = 12;
 
@@ -103,7 +105,8 @@ fn play(world: &World, plan: &Plan, scratch: &Scratch, taken: &Path, shared: &Sh
     for (number, service) in plan.services.iter().enumerate() {
         services.extend(stage.serve(service, number)?);
     }
-    let mut tap = Tap::open(&stage, taken)?;
+    let packets_max = PACKETS_MAX + plan.lasts_ms / 1_000 * PACKETS_PER_SEC_MAX;
+    let mut tap = Tap::open(&stage, taken, packets_max)?;
     let outcome = stage.attend(plan, &mut services);
     let closed = tap.close();
     outcome?;
@@ -235,17 +238,18 @@ impl Running {
 struct Tap {
     group: Group,
     log: PathBuf,
+    packets_max: u64,
 }
 
 impl Tap {
-    fn open(stage: &Stage<'_>, file: &Path) -> Result<Self> {
+    fn open(stage: &Stage<'_>, file: &Path, packets_max: u64) -> Result<Self> {
         let log = stage.scratch.join("log/capture.log");
         let says = File::create(&log).with_context(|| format!("`{}` cannot be written", log.display()))?;
         let mut command = stage.network.at_tap("tcpdump");
         command.args(["-i", TAP, "-n", "-s", "262144", "-B", "32768", "-Z", "root", "-w"]).arg(file);
-        command.args(["-c", &PACKETS_MAX.to_string()]);
+        command.args(["-c", &packets_max.to_string()]);
         let group = Group::start("tcpdump", command.stdout(Stdio::null()).stderr(says))?;
-        let mut tap = Self { group, log };
+        let mut tap = Self { group, log, packets_max };
         let started = Instant::now();
         while !tap.said().contains("listening on") {
             stage.shared.interrupt.check()?;
@@ -258,7 +262,7 @@ impl Tap {
 
     /// Ends the capture and fails if it missed too much.
     fn close(&mut self) -> Result<()> {
-        ensure!(self.group.ended()?.is_none(), "more than {PACKETS_MAX} packets: a tool ran wild\n{}", self.said());
+        ensure!(self.group.ended()?.is_none(), "more than {} packets: {}", self.packets_max, self.said());
         self.group.stop(GRACE * 5)?;
         let said = self.said();
         let count = |what: &str| -> f64 {
