@@ -144,21 +144,20 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
 }
 
 /// Debian packages that would start a service if they were installed.
-const WITH_SERVICE: [&str; 17] = [
+const WITH_SERVICE: [&str; 16] = [
     "avahi-daemon",
     "bind9",
     "dns2tcp",
-    "dovecot-core",
     "dropbear-bin",
     "exim4-daemon-light",
     "iodine",
     "lighttpd",
-    "mariadb-server-core",
     "mosquitto",
     "nginx-light",
     "openssh-server",
     "redis-server",
     "samba",
+    "snmpd",
     "unbound",
     "vsftpd",
     "xrdp",
@@ -280,7 +279,8 @@ fn install_packages(missing: &[&Need]) -> Result<()> {
         let mut command = Command::new(&apt);
         command.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&installed);
         println!("setup: {}", line(&command));
-        quiet(command.env("DEBIAN_FRONTEND", "noninteractive"))?;
+        // Where an init script would start a service, Debian takes this for single-user mode and starts none.
+        quiet(command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))?;
     }
     for (program, package) in unpacked {
         unpack(&apt, program, package)?;
@@ -338,6 +338,9 @@ pub(crate) fn tools_environment() -> Result<Vec<(&'static str, OsString)>> {
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|folder| folder.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-linux-gnu")))
+        // Samba keeps its own in a folder below.
+        .flat_map(|folder| [folder.join("samba"), folder])
+        .filter(|folder| folder.is_dir())
         .collect();
     let mut environment = vec![("PATH", path)];
     if !folders.is_empty() {

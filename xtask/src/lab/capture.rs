@@ -116,7 +116,8 @@ fn read(frame: &[u8]) -> Option<(Flow, u64)> {
         _ => return None,
     };
     let (ports, header) = match proto {
-        6 => (true, usize::from(*transport.get(12)? >> 4) * 4),
+        // A fragment may hold the ports and no more of the header.
+        6 => (true, transport.get(12).map_or(20, |offset| usize::from(offset >> 4) * 4)),
         17 => (true, 8),
         1 | 58 => (false, 8),
         _ => (false, 0),
@@ -132,4 +133,80 @@ fn read(frame: &[u8]) -> Option<(Flow, u64)> {
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::{FILE_HEADER, MAGIC, summarise_bytes};
+    use crate::lab::filter::Filter;
+
+    const HOST: [u8; 4] = [192, 0, 2, 1];
+    const SERVER: [u8; 4] = [192, 0, 2, 2];
+
+    /// An IPv4 packet of TCP with so many bytes of header and payload.
+    fn packet(src: [u8; 4], dst: [u8; 4], ports: [u8; 4], transport: usize) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([
+            0x08,
+            0x00,
+            0x45,
+            0,
+            0,
+            u8::try_from(20 + transport).unwrap_or_default(),
+            0,
+            0,
+            0,
+            0,
+            64,
+            6,
+            0,
+            0,
+        ]);
+        frame.extend(src.into_iter().chain(dst).chain(ports));
+        frame.resize(34 + transport, 0);
+        if transport > 12 {
+            frame[34 + 12] = 5 << 4;
+        }
+        frame
+    }
+
+    fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.resize(FILE_HEADER, 0);
+        for (secs, frame) in (1_u32..).zip(frames) {
+            let length = u32::try_from(frame.len()).unwrap_or_default();
+            for number in [secs, 0, length, length] {
+                bytes.extend(number.to_le_bytes());
+            }
+            bytes.extend(frame);
+        }
+        bytes
+    }
+
+    #[test]
+    fn flows_are_told_by_the_direction_of_their_first_packet() {
+        let filter = Filter::from_hosts([IpAddr::from(Ipv4Addr::from(HOST))]);
+        let frames = [
+            packet(HOST, SERVER, [200, 1, 0, 80], 20),
+            packet(SERVER, HOST, [0, 80, 200, 1], 20),
+            packet(HOST, SERVER, [200, 1, 0, 80], 30),
+            // Half a header: a fragment.
+            packet(HOST, SERVER, [200, 2, 0, 80], 8),
+            packet(SERVER, HOST, [200, 3, 0, 22], 25),
+        ];
+        let summary = summarise_bytes(&capture(&frames), &filter).unwrap_or_default();
+        assert_eq!((summary.packets, summary.flows, summary.attack_flows), (5, 3, 2));
+        assert_eq!((summary.attack_sent, summary.attack_answered), (1, 1));
+        assert!((summary.duration_secs - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_no_capture_is_an_error_and_a_cut_one_is_read_to_the_cut() {
+        assert!(summarise_bytes(b"no capture", &Filter::none()).is_err());
+        let whole = capture(&[packet(HOST, SERVER, [1, 1, 1, 1], 20), packet(HOST, SERVER, [1, 1, 1, 1], 20)]);
+        let cut = summarise_bytes(&whole[..whole.len() - 7], &Filter::none()).unwrap_or_default();
+        assert_eq!((cut.packets, cut.flows), (1, 1));
+    }
 }

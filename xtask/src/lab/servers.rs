@@ -187,6 +187,23 @@ pub(super) fn dovecot(plan: &mut Plan, on: &str, port: u16, world: &World, rng: 
     plan.services.push(Service::new(on, "dovecot -F -c {dir}/dovecot.conf", Ready::Tcp(port)));
 }
 
+/// MariaDB with the world's accounts, reachable from everywhere.
+pub(super) fn mariadb(plan: &mut Plan, on: &str, port: u16, world: &World) {
+    let users: Vec<String> = world
+        .accounts
+        .iter()
+        .map(|account| format!("CREATE USER '{}'@'%' IDENTIFIED BY '{}';", account.user, account.password))
+        .collect();
+    plan.files.push(("accounts.sql".to_owned(), users.join("\n") + "\n"));
+    plan.files.push(("sql/tmp/.keep".to_owned(), String::new()));
+    let prepare = "mariadb-install-db --no-defaults --user=root --datadir={dir}/mysql --auth-root-authentication-method=normal --skip-test-db --tmpdir={dir}/sql/tmp";
+    plan.services.push(Service::new(on, prepare, Ready::Ended));
+    let line = format!(
+        "mariadbd --no-defaults --user=root --datadir={{dir}}/mysql --socket={{dir}}/mysql.sock --port={port} --bind-address=0.0.0.0 --init-file={{dir}}/accounts.sql --skip-name-resolve --tmpdir={{dir}}/sql/tmp --innodb-buffer-pool-size=16M"
+    );
+    plan.services.push(Service::new(on, &line, Ready::Tcp(port)));
+}
+
 /// A small server of ours for protocols whose usual servers are too large or too old to be had.
 pub(super) fn logins(plan: &mut Plan, on: &str, kind: &str, port: u16, world: &World, rng: &mut Rng) {
     let delay_ms = rng.pick(&[0, 300, 1_000]);

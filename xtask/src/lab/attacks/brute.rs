@@ -33,6 +33,13 @@ const SMB: Needs = &[("smbd", "samba"), ("hydra", "hydra"), ("medusa", "medusa")
 const MAIL: Needs = &[("dovecot", "dovecot-imapd"), ("hydra", "hydra"), ("medusa", "medusa"), ("patator", "patator")];
 const HYDRA: Needs = &[("hydra", "hydra"), ("medusa", "medusa"), ("ncrack", "ncrack")];
 const REDIS: Needs = &[("redis-server", "redis-server"), ("hydra", "hydra"), ("ncrack", "ncrack")];
+const SQL: Needs = &[
+    ("mariadbd", "mariadb-server"),
+    ("mariadb-install-db", "mariadb-server"),
+    ("hydra", "hydra"),
+    ("medusa", "medusa"),
+    ("ncrack", "ncrack"),
+];
 const MQTT: Needs = &[("mosquitto", "mosquitto"), ("ncrack", "ncrack")];
 
 const SEVERAL: Shape = Shape { outside: 4, ..Shape::SMALL };
@@ -59,6 +66,7 @@ pub(super) static SCENARIOS: &[Scenario] = &[
     scenario("mail-login", "BRUTE_OTHER", "hydra, patator at SMTP and POP3", MAIL, mail),
     scenario("redis-login", "BRUTE_OTHER", "hydra, ncrack, script at Redis", REDIS, redis),
     scenario("mqtt-login", "BRUTE_OTHER", "ncrack, script at Mosquitto", MQTT, mqtt),
+    scenario("sql-login", "BRUTE_OTHER", "hydra, medusa, ncrack at MariaDB", SQL, sql),
     scenario("vnc-login", "BRUTE_OTHER", "hydra, ncrack, medusa at VNC", HYDRA, vnc),
 ];
 
@@ -493,6 +501,24 @@ fn redis(world: &World, rng: &mut Rng, _: &Wish) -> Plan {
     plan.subtype = format!("{tool} redis");
     plan.environment = format!("redis-{tool}");
     guess(&mut plan, world, rng, &line, 1);
+    plan
+}
+
+fn sql(world: &World, rng: &mut Rng, _: &Wish) -> Plan {
+    let mut plan = Plan::new("sql", "");
+    let port = rng.pick(&[3_306, 3_306, 3_307]);
+    servers::mariadb(&mut plan, &world.servers[0].name, port, world);
+    lists(&mut plan, world, rng, 3, 80);
+    let target = world.servers[0].v4;
+    let tasks = rng.pick(&[1, 3, 8]);
+    let (tool, line) = match rng.range(1, 3) {
+        1 => ("hydra", format!("hydra -I -t {tasks} -L {{dir}}/logins -P {{dir}}/words -s {port} mysql://{target}")),
+        2 => ("medusa", format!("medusa -h {target} -n {port} -M mysql -U {{dir}}/logins -P {{dir}}/words -t {tasks}")),
+        _ => ("ncrack", format!("ncrack -T3 -g CL=4 -U {{dir}}/logins -P {{dir}}/words mysql://{target}:{port}")),
+    };
+    plan.subtype = format!("{tool} mysql");
+    plan.environment = format!("sql-{tool}");
+    guess(&mut plan, world, rng, &line, 3);
     plan
 }
 
