@@ -10,7 +10,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -147,10 +148,12 @@ impl Network {
         self.switch.command(Path::new(program))
     }
 
-    /// A plain command in a machine's network, with the system's own files.
-    pub(super) fn plain(&self, host: &str, program: &str) -> Result<Command> {
-        let machine = self.machines.get(host).with_context(|| format!("there is no host `{host}`"))?;
-        Ok(machine.command(Path::new(program)))
+    /// Whether the process has arrived on the machine.
+    pub(super) fn holds(&self, host: &str, pid: u32) -> bool {
+        let net = |path: String| fs::metadata(path).map(|about| about.ino()).ok();
+        let Some(machine) = self.machines.get(host) else { return false };
+        let own = net(format!("/run/netns/{}", machine.name()));
+        own.is_some() && own == net(format!("/proc/{pid}/ns/net"))
     }
 
     fn wire_gateway(&self, gateway: &Namespace, world: &World) -> Result<()> {

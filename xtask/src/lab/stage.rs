@@ -104,10 +104,7 @@ pub(super) fn run(scenario: &Scenario, seed: u64, shared: &Shared<'_>) -> Result
 fn play(world: &World, plan: &Plan, scratch: &Scratch, taken: &Path, shared: &Shared<'_>) -> Result<()> {
     let network = Network::raise(world, scratch.number, &scratch.path, shared.programs)?;
     let stage = Stage { network: &network, scratch: &scratch.path, shared };
-    let mut services = Vec::new();
-    for (number, service) in plan.services.iter().enumerate() {
-        services.extend(stage.serve(service, number)?);
-    }
+    let mut services = stage.serve_all(&plan.services)?;
     let packets_max = PACKETS_MAX + plan.lasts_ms / 1_000 * PACKETS_PER_SEC_MAX;
     let mut tap = Tap::open(&stage, taken, packets_max)?;
     let outcome = stage.attend(plan, &mut services);
@@ -142,35 +139,59 @@ struct Stage<'a> {
 struct Running {
     group: Group,
     name: String,
+    on: String,
+    is_home: bool,
     log: PathBuf,
 }
 
 impl Stage<'_> {
-    /// Starts a server and waits until it answers; nothing is left of one that only prepared something.
-    fn serve(&self, service: &Service, number: usize) -> Result<Option<Running>> {
-        let mut running = self.start(&service.on, &service.words, &format!("service-{number}"))?;
+    /// Starts the servers side by side. One that only prepares something is waited for, and so is all before it.
+    fn serve_all(&self, services: &[Service]) -> Result<Vec<Running>> {
+        let mut ready = Vec::new();
+        let mut starting = Vec::new();
+        for (number, service) in services.iter().enumerate() {
+            if service.ready == Ready::Ended {
+                ready.append(&mut starting);
+                self.wait_for(&mut ready)?;
+            }
+            starting.push((self.start(&service.on, &service.words, &format!("service-{number}"))?, service.ready));
+            if service.ready == Ready::Ended {
+                self.wait_for(&mut starting)?;
+                starting.clear();
+            }
+        }
+        ready.append(&mut starting);
+        self.wait_for(&mut ready)?;
+        Ok(ready.into_iter().map(|(running, _)| running).collect())
+    }
+
+    /// Until every one of them answers, or ended well where that is what it is for.
+    fn wait_for(&self, starting: &mut [(Running, Ready)]) -> Result<()> {
         let started = Instant::now();
         loop {
             self.shared.interrupt.check()?;
-            let ended = running.group.ended()?;
-            match (ended, service.ready) {
-                (Some(status), Ready::Ended) if status.success() => return Ok(None),
-                (Some(status), _) => bail!("{} ended at once ({status}):\n{}", running.name, running.tail()),
-                (None, Ready::Tcp(port)) if self.listens(&service.on, "-Hltn", port)? => return Ok(Some(running)),
-                (None, Ready::Udp(port)) if self.listens(&service.on, "-Hlun", port)? => return Ok(Some(running)),
-                (None, Ready::Tcp(_) | Ready::Udp(_) | Ready::Ended) => {}
+            let mut waits_for = None;
+            for (running, ready) in &mut *starting {
+                // For a moment a new program is still in this machine's own network, where others listen.
+                running.is_home = running.is_home || self.network.holds(&running.on, running.group.pid());
+                let pid = running.group.pid();
+                let is_ready = match (running.group.ended()?, *ready) {
+                    (Some(status), Ready::Ended) if status.success() => true,
+                    (Some(status), _) => bail!("{} ended at once ({status}):\n{}", running.name, running.tail()),
+                    (None, Ready::Tcp(port)) => running.is_home && listens(pid, "tcp", port),
+                    (None, Ready::Udp(port)) => running.is_home && listens(pid, "udp", port),
+                    (None, Ready::Ended) => false,
+                };
+                if !is_ready {
+                    waits_for.get_or_insert(running);
+                }
             }
+            let Some(running) = waits_for else { return Ok(()) };
             if started.elapsed() >= READY_WITHIN {
                 bail!("{} is not ready after {} s:\n{}", running.name, READY_WITHIN.as_secs(), running.tail());
             }
             thread::sleep(POLL);
         }
-    }
-
-    /// Asks the kernel, so that no packet tells of it.
-    fn listens(&self, host: &str, kind: &str, port: u16) -> Result<bool> {
-        let mut command = self.network.plain(host, "ss")?;
-        Ok(!quiet(command.args([kind, "sport", "=", &format!(":{port}")]))?.trim().is_empty())
     }
 
     /// The run itself, from the first actor to the tail.
@@ -224,7 +245,8 @@ impl Stage<'_> {
         command.envs(self.shared.environment.iter().map(|(name, value)| (*name, value)));
         command.stdout(file).stderr(errors);
         let name = format!("`{}` on {host}", words.join(" "));
-        Ok(Running { group: Group::start(name.clone(), &mut command)?, name, log })
+        let group = Group::start(name.clone(), &mut command)?;
+        Ok(Running { group, name, on: host.to_owned(), is_home: false, log })
     }
 }
 
@@ -235,6 +257,23 @@ impl Running {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
+}
+
+/// Whether something listens on the port in the network of this process. Asks the kernel, so no packet tells of it.
+fn listens(pid: u32, protocol: &str, port: u16) -> bool {
+    let tables = ["", "6"].map(|version| fs::read_to_string(format!("/proc/{pid}/net/{protocol}{version}")));
+    tables.into_iter().flatten().any(|table| has_listener(&table, protocol, port))
+}
+
+/// Reads a table such as /proc/net/tcp: the second column ends with the port in hex, the fourth is the state.
+fn has_listener(table: &str, protocol: &str, port: u16) -> bool {
+    // TCP_LISTEN, or for UDP the state of a socket that is not connected.
+    let state = if protocol == "tcp" { "0A" } else { "07" };
+    let end = format!(":{port:04X}");
+    table.lines().skip(1).any(|line| {
+        let columns: Vec<&str> = line.split_whitespace().take(4).collect();
+        columns.len() == 4 && columns[1].ends_with(&end) && columns[3] == state
+    })
 }
 
 /// tcpdump on the switch.
@@ -358,4 +397,20 @@ fn write_files(dir: &Path, world: &World, plan: &Plan) -> Result<()> {
         fs::write(&path, text).with_context(|| format!("`{}` cannot be written", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_listener;
+
+    #[test]
+    fn a_listener_is_told_from_a_connection_of_the_same_port() {
+        let table = "  sl  local_address rem_address   st tx_queue\n\
+                     0: 0100007F:0016 00000000:0000 0A 00000000:00000000\n\
+                     1: 0100007F:0050 0100007F:C350 01 00000000:00000000\n";
+        assert!(has_listener(table, "tcp", 22));
+        assert!(!has_listener(table, "tcp", 80));
+        assert!(!has_listener(table, "tcp", 0xC350));
+        assert!(has_listener("sl\n 7: 00000000:0035 00000000:0000 07 0\n", "udp", 53));
+    }
 }
