@@ -17,8 +17,10 @@ use crate::{
 
 mod app;
 mod bytes;
+mod certificate;
 mod dns;
 mod http;
+mod ja3;
 mod login;
 mod recognise;
 mod side;
@@ -116,6 +118,11 @@ pub struct TlsFacts {
     /// First protocol the client offers.
     pub alpn: Option<Arc<str>>,
     pub ja4: Option<Arc<str>>,
+    /// JA3 of the client's hello and of the server's, in hex.
+    pub ja3: Option<Arc<str>>,
+    pub ja3s: Option<Arc<str>>,
+    /// The server's certificate, where it is sent in clear.
+    pub certificate: Option<Box<CertificateFacts>>,
     /// Highest version the client offers, as on the wire: `0x0304` is TLS 1.3.
     pub version_offered: Option<u16>,
     /// Version the server chose.
@@ -125,6 +132,18 @@ pub struct TlsFacts {
     /// The ClientHello was longer than the samples: what lies behind the cut is missing, and so
     /// is the fingerprint.
     pub partial: bool,
+}
+
+/// What a server's certificate says of itself; nothing of it is verified. Strings are escaped and capped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// `C=US, O=Example, CN=a.example`.
+    pub subject: Arc<str>,
+    pub issuer: Arc<str>,
+    pub self_signed: bool,
+    /// Validity, in seconds since 1970.
+    pub not_before_secs: Option<i64>,
+    pub not_after_secs: Option<i64>,
 }
 
 impl TlsFacts {
@@ -208,6 +227,8 @@ pub struct HttpFacts {
     /// `application/json` and the like, of the request.
     pub content_type: Option<Arc<str>>,
     pub status: Option<u16>,
+    /// Where the response sends the client on to, as sent.
+    pub location: Option<Arc<str>>,
     /// Whether the request carries an `Authorization` header.
     pub authorization: bool,
     /// The request's header block had not ended within the samples.
@@ -219,6 +240,29 @@ pub struct HttpFacts {
 pub struct SshFacts {
     pub client: Option<Arc<str>>,
     pub server: Option<Arc<str>>,
+}
+
+impl SshFacts {
+    /// The library or tool that the client's banner names, where it is one that people do not type into. Scripts use
+    /// these as attackers do: a fact, not a suspicion.
+    pub fn client_library(&self) -> Option<&'static str> {
+        const LIBRARIES: [(&str, &str); 12] = [
+            ("libssh2", "libssh2"),
+            ("libssh", "libssh"),
+            ("paramiko", "paramiko"),
+            ("asyncssh", "asyncssh"),
+            ("-go", "go"),
+            ("jsch", "jsch"),
+            ("medusa", "medusa"),
+            ("ncrack", "ncrack"),
+            ("nmap", "nmap"),
+            ("zgrab", "zgrab"),
+            ("russh", "russh"),
+            ("phpseclib", "phpseclib"),
+        ];
+        let banner = self.client.as_deref()?.to_ascii_lowercase();
+        LIBRARIES.iter().find(|(word, _)| banner.contains(word)).map(|(_, name)| *name)
+    }
 }
 
 /// How a login went, as far as the samples show.
@@ -433,7 +477,7 @@ fn join(forward: &SideFacts, backward: &SideFacts) -> PayloadFacts {
         _ => forward.login.settle(backward.login),
     };
     if let Some(http) = &http {
-        login = http_login(login, http.status);
+        login = login::http_outcome(login, http);
     }
     PayloadFacts {
         app,
@@ -456,15 +500,6 @@ fn join_signs(forward: &Signs, backward: &Signs) -> Option<Arc<FlowSigns>> {
         forward: forward.iter().cloned().collect(),
         backward: backward.iter().cloned().collect(),
     }))
-}
-
-/// A status says something about a login only if credentials went out. Forms answer a bad password with a page
-/// like any other, so nothing but 401 and 403 is taken as failed.
-fn http_login(tried: Login, status: Option<u16>) -> Login {
-    match (tried, status) {
-        (Login::Tried, Some(401 | 403)) => Login::Failed,
-        (login, _) => login,
-    }
 }
 
 #[cfg(test)]

@@ -23,8 +23,31 @@ pub(super) struct Tls<'a> {
     pub(super) version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ja4: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ja3: Option<Fingerprint<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ja3s: Option<Fingerprint<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) issuerdn: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) notbefore: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) notafter: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) client_alpns: Vec<&'a str>,
+}
+
+/// JA3 stands in an object of its own.
+#[derive(Debug, Serialize)]
+pub(super) struct Fingerprint<'a> {
+    pub(super) hash: &'a str,
+}
+
+/// `2026-11-20T09:00:00`, in UTC, as EVE writes a certificate's dates.
+fn date(secs: i64) -> Option<String> {
+    chrono::DateTime::from_timestamp(secs, 0).map(|time| time.format("%Y-%m-%dT%H:%M:%S").to_string())
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +94,12 @@ impl<'a> AppObjects<'a> {
                 sni: tls.sni.as_deref(),
                 version: tls.version_label(),
                 ja4: tls.ja4.as_deref(),
+                ja3: tls.ja3.as_deref().map(|hash| Fingerprint { hash }),
+                ja3s: tls.ja3s.as_deref().map(|hash| Fingerprint { hash }),
+                subject: tls.certificate.as_ref().map(|certificate| &*certificate.subject),
+                issuerdn: tls.certificate.as_ref().map(|certificate| &*certificate.issuer),
+                notbefore: tls.certificate.as_ref().and_then(|certificate| date(certificate.not_before_secs?)),
+                notafter: tls.certificate.as_ref().and_then(|certificate| date(certificate.not_after_secs?)),
                 client_alpns: tls.alpn.as_deref().into_iter().collect(),
             }),
             http: payload.http.as_ref().map(|http| Http {

@@ -171,9 +171,23 @@ fn common(
     let payload = ends.payload;
     if let Some(tls) = &payload.tls {
         let mut object = json!({});
+        let mut client = json!({});
         if let Some(sni) = &tls.sni {
-            insert(&mut object, "client", json!({ "server_name": sni.as_ref() }));
+            insert(&mut client, "server_name", json!(sni.as_ref()));
         }
+        if let Some(ja3) = &tls.ja3 {
+            insert(&mut client, "ja3", json!(ja3.as_ref()));
+        }
+        insert_filled(&mut object, "client", client);
+        let mut server = json!({});
+        if let Some(ja3s) = &tls.ja3s {
+            insert(&mut server, "ja3s", json!(ja3s.as_ref()));
+        }
+        if let Some(certificate) = &tls.certificate {
+            insert(&mut server, "subject", json!(certificate.subject.as_ref()));
+            insert(&mut server, "issuer", json!(certificate.issuer.as_ref()));
+        }
+        insert_filled(&mut object, "server", server);
         // ECS wants the bare number: `1.3`.
         if let Some(version) = tls.version_label().and_then(|label| label.strip_prefix("TLS ")) {
             insert(&mut object, "version", json!(version));
@@ -237,6 +251,13 @@ fn app_extras(ids: &mut Value, ends: &Endpoints<'_>) {
 
 fn put(line: &mut Map<String, Value>, name: &str, value: Value) {
     line.insert(name.to_owned(), value);
+}
+
+/// An object without members is no member.
+fn insert_filled(object: &mut Value, name: &str, value: Value) {
+    if value.as_object().is_some_and(|map| !map.is_empty()) {
+        insert(object, name, value);
+    }
 }
 
 fn insert(object: &mut Value, name: &str, value: Value) {

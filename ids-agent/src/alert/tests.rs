@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     detect::{Class, Witness},
     features::{FEATURES, FeatureVector},
-    payload::{AppProto, DnsFacts, HttpFacts, SshFacts, TlsFacts},
+    payload::{AppProto, CertificateFacts, DnsFacts, HttpFacts, SshFacts, TlsFacts},
 };
 
 const FLOW_ID: u64 = (1 << 52) - 1;
@@ -59,6 +59,15 @@ fn payload() -> PayloadFacts {
             sni: Some("evil\u{1b}[31m.example".into()),
             alpn: Some("h2".into()),
             ja4: Some("t13d1516h2_8daaf6152771_02713d6af862".into()),
+            ja3: Some("ada70206e40642a3e4461f35503241d5".into()),
+            ja3s: Some("15af977ce25de452b96affa2addb1036".into()),
+            certificate: Some(Box::new(CertificateFacts {
+                subject: "CN=a.example".into(),
+                issuer: "C=US, O=Example".into(),
+                self_signed: false,
+                not_before_secs: Some(1_577_836_800),
+                not_after_secs: Some(1_893_456_000),
+            })),
             version_chosen: Some(0x0304),
             ..TlsFacts::default()
         })),
@@ -196,7 +205,8 @@ const EVE_KEYS: &str = "timestamp flow_id in_iface event_type src_ip src_port de
     flow.pkts_toserver flow.pkts_toclient flow.bytes_toserver flow.bytes_toclient flow.start flow.end flow.age \
     flow.state flow.reason flow.alerted metadata.flowbits \
     tcp.syn tcp.fin tcp.rst tcp.psh tcp.ack \
-    tls.sni tls.version tls.ja4 tls.client_alpns \
+    tls.sni tls.version tls.ja4 tls.client_alpns tls.ja3 tls.ja3.hash tls.ja3s tls.ja3s.hash tls.subject tls.issuerdn \
+    tls.notbefore tls.notafter \
     http.hostname http.url http.http_user_agent http.http_method http.status \
     ssh.client.proto_version ssh.client.software_version ssh.server.proto_version ssh.server.software_version";
 

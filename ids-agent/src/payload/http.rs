@@ -40,7 +40,7 @@ pub(super) fn request(bytes: &[u8], string_bytes_max: usize) -> Option<HttpFacts
 }
 
 /// Facts of the response at the start of `bytes`.
-pub(super) fn response(bytes: &[u8]) -> Option<HttpFacts> {
+pub(super) fn response(bytes: &[u8], string_bytes_max: usize) -> Option<HttpFacts> {
     if !bytes.starts_with(b"HTTP/1.") {
         return None;
     }
@@ -48,7 +48,10 @@ pub(super) fn response(bytes: &[u8]) -> Option<HttpFacts> {
     let mut response = Response::new(&mut headers);
     // The status line stands before any header that may be odd or cut.
     let _ = response.parse(bytes);
-    response.code.map(|status| HttpFacts { status: Some(status), ..HttpFacts::default() })
+    let status = response.code?;
+    let named = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("location");
+    let location = response.headers.iter().find(named).map(|header| text(header.value, string_bytes_max));
+    Some(HttpFacts { status: Some(status), location, ..HttpFacts::default() })
 }
 
 /// Whether the bytes begin with `METHOD target HTTP/1.`, or with as much of it as was sampled.
@@ -85,7 +88,7 @@ pub(super) fn join(request: Option<&HttpFacts>, response: Option<&HttpFacts>) ->
         (Some(one), None) | (None, Some(one)) => Some(one.clone()),
         (Some(one), Some(other)) => {
             let (request, response) = if one.method.is_none() { (other, one) } else { (one, other) };
-            Some(HttpFacts { status: response.status, ..request.clone() })
+            Some(HttpFacts { status: response.status, location: response.location.clone(), ..request.clone() })
         }
     }
 }
@@ -102,7 +105,7 @@ mod tests {
     #[test]
     fn request_and_response_join() {
         let request = request(REQUEST, 256);
-        let response = response(b"HTTP/1.1 401 Unauthorized\r\nServer: x\r\n\r\n");
+        let response = response(b"HTTP/1.1 401 Unauthorized\r\nServer: x\r\n\r\n", 64);
         let facts = join(request.as_ref(), response.as_ref()).unwrap_or_default();
         assert_eq!(facts.method.as_deref(), Some("POST"));
         assert_eq!(facts.path.as_deref(), Some("/login?next=%2F"));
@@ -143,8 +146,8 @@ mod tests {
         #[test]
         fn any_bytes_are_data(bytes: Vec<u8>) {
             let _ = request(&bytes, 64);
-            let _ = response(&bytes);
-            let _ = response(&[b"HTTP/1.", bytes.as_slice()].concat());
+            let _ = response(&bytes, 64);
+            let _ = response(&[b"HTTP/1.", bytes.as_slice()].concat(), 64);
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Reads how a login in clear text went: who asked, and what the server said. Keeps no names and no secrets.
 
-use super::{AppProto, Login};
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use super::{AppProto, HttpFacts, Login};
 
 /// What one direction says of a login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,17 +13,20 @@ pub(super) struct LoginSigns {
     pub(super) tried: bool,
     pub(super) failed: bool,
     pub(super) succeeded: bool,
+    /// Says that a login failed, if there was one: a page of text speaks of passwords for many reasons.
+    pub(super) failed_if_tried: bool,
 }
 
 impl LoginSigns {
     /// Joins both directions. A server that says both saw more than one try: the last word is not
     /// known, and failing is what counts.
     pub(super) fn settle(self, other: Self) -> Login {
-        if self.failed || other.failed {
+        let tried = self.tried || other.tried;
+        if self.failed || other.failed || (tried && (self.failed_if_tried || other.failed_if_tried)) {
             Login::Failed
         } else if self.succeeded || other.succeeded {
             Login::Succeeded
-        } else if self.tried || other.tried {
+        } else if tried {
             Login::Tried
         } else {
             Login::None
@@ -34,46 +41,129 @@ pub(super) fn signs(app: AppProto, bytes: &[u8]) -> LoginSigns {
             tried: any_line(bytes, |line| begins(line, b"PASS ")),
             failed: any_line(bytes, |line| begins(line, b"530 ") && !contains(line, b"please login")),
             succeeded: any_line(bytes, |line| begins(line, b"230 ") || begins(line, b"230-")),
+            ..LoginSigns::default()
         },
         AppProto::Smtp => LoginSigns {
             tried: any_line(bytes, |line| begins(line, b"AUTH ")),
             failed: any_line(bytes, |line| begins(line, b"535 ") || begins(line, b"535-")),
             succeeded: any_line(bytes, |line| begins(line, b"235 ")),
+            ..LoginSigns::default()
         },
         AppProto::Pop3 => LoginSigns {
             tried: any_line(bytes, |line| begins(line, b"PASS ") || begins(line, b"APOP ") || begins(line, b"AUTH ")),
             failed: any_line(bytes, |line| begins(line, b"-ERR")),
             succeeded: any_line(bytes, |line| begins(line, b"+OK") && contains(line, b"logged in")),
+            ..LoginSigns::default()
         },
         AppProto::Imap => LoginSigns {
             tried: any_line(bytes, |line| contains(line, b" LOGIN ") || contains(line, b" AUTHENTICATE ")),
             failed: any_line(bytes, |line| contains(line, b" NO ") && !line.starts_with(b"*")),
             succeeded: any_line(bytes, |line| contains(line, b" OK ") && contains(line, b"logged in")),
+            ..LoginSigns::default()
         },
         AppProto::Telnet => LoginSigns {
-            tried: false,
-            failed: any_line(bytes, |line| contains(line, b"login incorrect") || contains(line, b"login failed")),
+            failed: any_line(bytes, |line| TELNET_REFUSALS.iter().any(|words| contains(line, words))),
             succeeded: any_line(bytes, |line| contains(line, b"last login")),
+            ..LoginSigns::default()
         },
         AppProto::Mqtt => mqtt(bytes),
         AppProto::Mysql => mysql(bytes),
         AppProto::Pgsql => LoginSigns {
             tried: bytes.first() == Some(&b'p'),
-            failed: bytes.first() == Some(&b'E') && (contains(bytes, b"28P01") || contains(bytes, b"28000")),
+            // Errors stand behind the request for a password; the code is a field of its own.
+            failed: contains(bytes, b"C28P01\0") || contains(bytes, b"C28000\0"),
             succeeded: bytes.windows(9).any(|w| w == b"R\x00\x00\x00\x08\x00\x00\x00\x00"),
+            ..LoginSigns::default()
         },
         AppProto::Redis => LoginSigns {
             tried: contains(bytes, b"\r\nAUTH\r\n"),
             failed: any_line(bytes, |line| begins(line, b"-WRONGPASS") || begins(line, b"-ERR invalid password")),
-            succeeded: false,
+            ..LoginSigns::default()
         },
         AppProto::Smb => smb(bytes),
+        AppProto::Rfb => rfb(bytes),
+        AppProto::Krb5 => kerberos(bytes),
+        AppProto::Ldap => ldap(bytes),
         AppProto::Sip => LoginSigns {
+            failed: begins(bytes, b"SIP/2.0 403"),
             tried: any_line(bytes, |line| begins(line, b"Authorization:") || begins(line, b"Proxy-Authorization:")),
             ..LoginSigns::default()
         },
         _ => LoginSigns::default(),
     }
+}
+
+/// What servers say over Telnet to a wrong password.
+const TELNET_REFUSALS: [&[u8]; 7] = [
+    b"login incorrect",
+    b"login failed",
+    b"incorrect password",
+    b"authentication failed",
+    b"login invalid",
+    b"bad password",
+    b"wrong password",
+];
+
+/// The outcome once both sides are known. A page that greets says little; a redirection says where the login leads.
+pub(super) fn http_outcome(login: Login, http: &HttpFacts) -> Login {
+    let (Login::Tried, Some(status)) = (login, http.status) else { return login };
+    let location = http.location.as_deref().unwrap_or("").to_ascii_lowercase();
+    match status {
+        401 | 403 => Login::Failed,
+        301..=303 | 307 if refuses(&location) => Login::Failed,
+        // Back to the form that was sent.
+        301..=303 if http.path.as_deref().is_some_and(|path| path.len() > 1 && leads_back(path, &location)) => {
+            Login::Failed
+        }
+        _ => login,
+    }
+}
+
+/// Whether an address says of itself that something went wrong with a login.
+fn refuses(location: &str) -> bool {
+    let login = ["login", "signin", "sign_in", "logon", "auth"].iter().any(|word| location.contains(word));
+    let wrong = ["error", "fail", "invalid", "denied", "incorrect", "bad"].iter().any(|word| location.contains(word));
+    login && wrong
+}
+
+/// Whether a login form is what was sent and what comes next.
+fn leads_back(path: &str, location: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or(path).to_ascii_lowercase();
+    let target = location.split_once("://").map_or(location, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+    let target = target.split(['?', '#']).next().unwrap_or(target);
+    let form = ["login", "signin", "sign_in", "logon", "auth"].iter().any(|word| path.contains(word));
+    form && (target == path || path.ends_with(&format!("/{target}")))
+}
+
+/// Whether an answer holds a sentence that is said to a wrong password.
+pub(super) fn http_answer_refuses(bytes: &[u8]) -> bool {
+    const SENTENCES: [&str; 22] = [
+        "invalid password",
+        "incorrect password",
+        "wrong password",
+        "bad password",
+        "password is incorrect",
+        "password is invalid",
+        "password incorrect",
+        "password you entered",
+        "invalid username",
+        "invalid user name",
+        "invalid login",
+        "invalid credentials",
+        "incorrect username",
+        "username or password",
+        "username and/or password",
+        "login failed",
+        "login incorrect",
+        "login error",
+        "authentication failed",
+        "authentication failure",
+        "bad credentials",
+        "access denied for user",
+    ];
+    static STRINGS: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(SENTENCES).ok());
+    STRINGS.as_ref().is_some_and(|strings| strings.is_match(bytes))
 }
 
 /// Signs in an HTTP request: an `Authorization` header, or a password among the fields of its path or body.
@@ -117,14 +207,54 @@ fn mysql(bytes: &[u8]) -> LoginSigns {
     LoginSigns { failed: denied, ..LoginSigns::default() }
 }
 
+/// The server's last word on a VNC password (RFC 6143, section 7.1.3): 1 and, since 3.8, a reason.
+fn rfb(bytes: &[u8]) -> LoginSigns {
+    let failed = [&b"uthentication fail"[..], b"password check failed", b"uthentication reject", b"oo many"];
+    LoginSigns { failed: failed.iter().any(|words| contains(bytes, words)), ..LoginSigns::default() }
+}
+
+/// KRB-ERROR with KDC_ERR_PREAUTH_FAILED or KDC_ERR_C_PRINCIPAL_UNKNOWN (RFC 4120, section 7.5.9).
+fn kerberos(bytes: &[u8]) -> LoginSigns {
+    let code = |code: u8| bytes.windows(5).any(|w| w == [0xa6, 3, 2, 1, code]);
+    LoginSigns { failed: bytes.first() == Some(&0x7e) && (code(24) || code(6)), ..LoginSigns::default() }
+}
+
+/// A bind, and its answer: invalidCredentials is 49 (RFC 4511, sections 4.2 and A.1).
+fn ldap(bytes: &[u8]) -> LoginSigns {
+    let answers = |result: u8| {
+        bytes.windows(16).any(|w| {
+            let Some(at) = w.iter().take(12).position(|byte| *byte == 0x61) else { return false };
+            w.get(at + 1..).is_some_and(|rest| {
+                matches!(rest, [_, 0x0a, 1, code, ..] | [0x84, _, _, _, _, 0x0a, 1, code, ..] if *code == result)
+            })
+        })
+    };
+    LoginSigns { failed: answers(49), succeeded: false, ..LoginSigns::default() }
+}
+
 /// Session set-up answers of SMB 2 carry a status; logon failures are 0xC000006D and its like (MS-ERREF).
 fn smb(bytes: &[u8]) -> LoginSigns {
-    let mut signs = LoginSigns::default();
+    let mut signs = smb1(bytes);
     for at in bytes.windows(4).enumerate().filter(|(_, w)| matches!(w, [0xfe, b'S', b'M', b'B'])).map(|(at, _)| at) {
         let Some(&[s0, s1, s2, s3, 1, 0]) = bytes.get(at + 8..at + 14) else { continue };
         let is_answer = bytes.get(at + 16).is_some_and(|flags| flags & 1 != 0);
         match u32::from_le_bytes([s0, s1, s2, s3]) {
             _ if !is_answer => signs.tried = true,
+            0xc000_006d | 0xc000_006a | 0xc000_0064 | 0xc000_0234 | 0xc000_0072 | 0xc000_006e => signs.failed = true,
+            0 => signs.succeeded = true,
+            _ => {}
+        }
+    }
+    signs
+}
+
+/// Session set-up in SMB 1: command 0x73, the status behind it, and the bit that tells answers (MS-CIFS, 2.2.3.1).
+fn smb1(bytes: &[u8]) -> LoginSigns {
+    let mut signs = LoginSigns::default();
+    for at in bytes.windows(5).enumerate().filter(|(_, w)| *w == [0xff, b'S', b'M', b'B', 0x73]).map(|(at, _)| at) {
+        let Some(&[s0, s1, s2, s3, flags]) = bytes.get(at + 5..at + 10) else { continue };
+        match u32::from_le_bytes([s0, s1, s2, s3]) {
+            _ if flags & 0x80 == 0 => signs.tried = true,
             0xc000_006d | 0xc000_006a | 0xc000_0064 | 0xc000_0234 | 0xc000_0072 | 0xc000_006e => signs.failed = true,
             0 => signs.succeeded = true,
             _ => {}
@@ -180,6 +310,52 @@ mod tests {
         let mut setup = b"\xfeSMB\x40\x00\x00\x00\x6d\x00\x00\xc0\x01\x00\x01\x00\x01".to_vec();
         setup.resize(64, 0);
         assert_eq!(outcome(AppProto::Smb, b"", &setup), Login::Failed);
+    }
+
+    #[test]
+    fn refusals_in_formats_of_their_own_are_read() {
+        let mut old = b"\0\0\0\x23\xffSMB\x73\x6d\0\0\xc0\x98".to_vec();
+        old.resize(40, 0);
+        assert_eq!(outcome(AppProto::Smb, b"", &old), Login::Failed);
+        assert_eq!(
+            outcome(
+                AppProto::Rfb,
+                b"RFB 003.008\n",
+                b"RFB 003.008\n\x01\x02\0\0\0\x01\0\0\0\x16Authentication failure"
+            ),
+            Login::Failed
+        );
+        assert_eq!(outcome(AppProto::Krb5, b"", b"\x7e\x50\x30\x4e\xa6\x03\x02\x01\x18"), Login::Failed);
+        assert_eq!(outcome(AppProto::Krb5, b"", b"\x7e\x50\x30\x4e\xa6\x03\x02\x01\x19"), Login::None);
+        let bind = |code: u8| [&b"0\x0c\x02\x01\x01\x61\x07\x0a\x01"[..], &[code], b"\x04\0\x04\0\0\0"].concat();
+        assert_eq!(outcome(AppProto::Ldap, b"", &bind(49)), Login::Failed);
+        assert_eq!(outcome(AppProto::Ldap, b"", &bind(0)), Login::None);
+        let pgsql = b"R\0\0\0\x0c\0\0\0\x05abcdE\0\0\0\x40SFATAL\0C28P01\0Mno\0\0";
+        assert_eq!(outcome(AppProto::Pgsql, b"", pgsql), Login::Failed);
+        assert_eq!(outcome(AppProto::Telnet, b"", b"Password: \r\nLogin incorrect\r\n"), Login::Failed);
+    }
+
+    #[test]
+    fn a_form_that_leads_back_or_says_so_has_failed() {
+        let http = |path: &str, status: u16, location: &str| HttpFacts {
+            path: Some(path.into()),
+            status: Some(status),
+            location: (!location.is_empty()).then(|| location.into()),
+            ..HttpFacts::default()
+        };
+        let outcome = |path, status, location| http_outcome(Login::Tried, &http(path, status, location));
+        assert_eq!(outcome("/login.php", 302, "login.php"), Login::Failed);
+        assert_eq!(outcome("/login.php", 302, "http://a.example/login.php?x=1"), Login::Failed);
+        assert_eq!(outcome("/session", 302, "/login?error=1"), Login::Failed);
+        assert_eq!(outcome("/login.php", 302, "/index.php"), Login::Tried);
+        assert_eq!(outcome("/", 302, "/"), Login::Tried);
+        assert_eq!(outcome("/login", 401, ""), Login::Failed);
+        assert_eq!(http_outcome(Login::None, &http("/login", 401, "")), Login::None);
+        assert!(http_answer_refuses(b"HTTP/1.1 200 OK\r\n\r\n<p>Username and/or password incorrect.</p>"));
+        assert!(!http_answer_refuses(b"HTTP/1.1 200 OK\r\n\r\n<p>Welcome back</p>"));
+        let page = LoginSigns { failed_if_tried: true, ..LoginSigns::default() };
+        let form = LoginSigns { tried: true, ..LoginSigns::default() };
+        assert_eq!((page.settle(LoginSigns::default()), page.settle(form)), (Login::None, Login::Failed));
     }
 
     #[test]

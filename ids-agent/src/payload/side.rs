@@ -149,6 +149,9 @@ impl Raw {
             wire::PROTO_TCP | wire::PROTO_SCTP => {
                 self.read_stream(&mut facts, string_bytes_max);
                 facts.signs = signs::of_stream(facts.guess, &self.pieces());
+                if let Some(certificate) = facts.tls.as_ref().and_then(|tls| tls.certificate.as_deref()) {
+                    facts.signs.add_certificate(certificate);
+                }
             }
             wire::PROTO_UDP => {
                 self.read_datagrams(key, &mut facts, string_bytes_max);
@@ -173,9 +176,11 @@ impl Raw {
         match facts.guess {
             Guess::Known(AppProto::Tls) => facts.tls = tls::hello(bytes, string_bytes_max).map(Box::new),
             Guess::Known(AppProto::Http) => {
-                let http = http::request(bytes, string_bytes_max).or_else(|| http::response(bytes));
+                let http = http::request(bytes, string_bytes_max).or_else(|| http::response(bytes, string_bytes_max));
                 if http.as_ref().is_some_and(|http| http.method.is_some()) {
                     facts.login.tried = login::http_request_tries(bytes);
+                } else {
+                    facts.login.failed_if_tried = login::http_answer_refuses(bytes);
                 }
                 facts.http = http.map(Box::new);
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{AppProto, recognise::Guess, text::text};
+use super::{AppProto, CertificateFacts, recognise::Guess, text::text};
 
 mod lines;
 mod machine_code;
@@ -221,6 +221,34 @@ fn of_units(guess: Guess, pieces: &Pieces<'_>, signs: &mut Signs) {
     if http.is_none() && guess == Guess::Nothing {
         smb::signs(pieces.bytes, signs);
         rpc::signs(pieces.bytes, signs);
+    }
+}
+
+impl Signs {
+    /// Adds what a server's certificate gives away: names that tools write into theirs until somebody changes them.
+    pub(super) fn add_certificate(&mut self, certificate: &CertificateFacts) {
+        const DEFAULTS: [&str; 16] = [
+            "Major Cobalt Strike",
+            "cobaltstrike",
+            "AsyncRAT",
+            "Quasar Server",
+            "DcRat",
+            "VenomRAT",
+            "BitRAT",
+            "Orcus Server",
+            "CN=Covenant",
+            "CN=Merlin",
+            "O=Mythic",
+            "CN=P18055077",
+            "XWorm",
+            "CN=multiplayer",
+            "MetasploitSelfSignedCA",
+            "CN=Sliver",
+        ];
+        let names = [&certificate.subject, &certificate.issuer];
+        if let Some(name) = names.iter().find(|name| DEFAULTS.iter().any(|default| name.contains(default))) {
+            self.add_once(SignKind::C2Profile, 92, name.as_bytes());
+        }
     }
 }
 

@@ -6,13 +6,14 @@ use tls_parser::{
     parse_tls_handshake_server_hello, parse_tls_server_hello_extensions,
 };
 
-use super::{TlsFacts, text::text};
+use super::{TlsFacts, certificate, ja3, text::text};
 
 const RECORD_BYTES_MAX: usize = (1 << 14) + 2_048;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
+const CERTIFICATE: u8 = 11;
 const HANDSHAKE_HEADER: usize = 4;
 
 /// Whether the bytes begin with a TLS record.
@@ -46,17 +47,30 @@ pub(super) fn hello(bytes: &[u8], string_bytes_max: usize) -> Option<TlsFacts> {
     if !is_record(bytes) || bytes.first() != Some(&HANDSHAKE) {
         return None;
     }
-    let message = handshake_bytes(bytes);
-    let (&kind, rest) = message.split_first()?;
-    let (length, body) = rest.split_at_checked(HANDSHAKE_HEADER - 1)?;
-    let length = length.iter().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
-    let partial = body.len() < length;
-    let body = body.get(..length).unwrap_or(body);
+    let flight = handshake_bytes(bytes);
+    let (kind, body, whole, behind) = message(&flight)?;
     match kind {
-        CLIENT_HELLO => Some(client_hello(body, partial, string_bytes_max)),
-        SERVER_HELLO => server_hello(body),
+        CLIENT_HELLO => Some(client_hello(body, !whole, string_bytes_max)),
+        SERVER_HELLO => {
+            let mut facts = server_hello(body)?;
+            // Up to TLS 1.2 the certificate follows in clear.
+            if let Some((CERTIFICATE, body, ..)) = message(behind) {
+                let first = body.get(6..).unwrap_or(&[]);
+                facts.certificate = certificate::read(first, string_bytes_max).map(Box::new);
+            }
+            Some(facts)
+        }
         _ => None,
     }
+}
+
+/// Kind and body of the handshake message in front, whether all of it is there, and what stands behind it.
+fn message(flight: &[u8]) -> Option<(u8, &[u8], bool, &[u8])> {
+    let (&kind, rest) = flight.split_first()?;
+    let (length, body) = rest.split_at_checked(HANDSHAKE_HEADER - 1)?;
+    let length = length.iter().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
+    let whole = body.len() >= length;
+    Some((kind, body.get(..length).unwrap_or(body), whole, body.get(length..).unwrap_or(&[])))
 }
 
 /// Handshake bytes out of the records in front; a message may span several records.
@@ -95,6 +109,7 @@ fn client_hello(body: &[u8], partial: bool, string_bytes_max: usize) -> TlsFacts
     }
     if !cut {
         facts.ja4 = ja4(&hello);
+        facts.ja3 = Some(ja3::client(hello.version.0, hello.ciphers.iter().map(|suite| suite.0), extensions));
     }
     facts
 }
@@ -120,7 +135,13 @@ fn server_hello(body: &[u8]) -> Option<TlsFacts> {
             _ => {}
         }
     }
-    Some(TlsFacts { version_chosen: Some(version), cipher_chosen: Some(hello.cipher.0), alpn, ..TlsFacts::default() })
+    Some(TlsFacts {
+        version_chosen: Some(version),
+        cipher_chosen: Some(hello.cipher.0),
+        alpn,
+        ja3s: Some(ja3::server(hello.version.0, hello.cipher.0, hello.ext.unwrap_or(&[]))),
+        ..TlsFacts::default()
+    })
 }
 
 /// Values that clients make up to keep servers tolerant (RFC 8701).
@@ -138,6 +159,8 @@ pub(super) fn join(client: Option<&TlsFacts>, server: Option<&TlsFacts>) -> Opti
             Some(TlsFacts {
                 version_chosen: server.version_chosen,
                 cipher_chosen: server.cipher_chosen,
+                ja3s: server.ja3s.clone(),
+                certificate: server.certificate.clone(),
                 ..client.clone()
             })
         }
@@ -234,6 +257,18 @@ pub(super) mod tests {
         let (front, back) = whole[5..].split_at(60);
         let split = [record(front), record(back)].concat();
         assert_eq!(hello(&split, 256), hello(&whole, 256));
+    }
+
+    #[test]
+    fn the_certificate_behind_the_server_hello_is_read() {
+        let body = [&[3, 3], [9u8; 32].as_slice(), &[0, 0xc0, 0x2f, 0]].concat();
+        let certificate = certificate::tests::certificate("An Issuer", "a.example");
+        let length = |bytes: usize| [0, (bytes >> 8) as u8, bytes as u8];
+        let list = [&length(certificate.len() + 3)[..], &length(certificate.len()), &certificate].concat();
+        let flight = [record(&message(SERVER_HELLO, &body)), record(&message(CERTIFICATE, &list))].concat();
+        let facts = hello(&flight, 256).unwrap_or_default();
+        assert_eq!(facts.certificate.unwrap_or_default().subject.as_ref(), "CN=a.example");
+        assert_eq!(facts.ja3s.as_deref().map(str::len), Some(32));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::{
-    SignKind::{self, MaliciousPage},
+    SignKind::MaliciousPage,
     Signs,
     normal::plain,
     patterns::{Matcher, Pattern, Place},
