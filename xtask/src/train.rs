@@ -35,11 +35,18 @@ pub(crate) struct Args {
     /// Trains beside the models of this checkout and fails where a file comes out different.
     #[arg(long, conflicts_with = "out")]
     check: bool,
+    /// Fits the scorer of generated domain names alone, on the names of this unpacked threat intelligence.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["captures", "keep_rows", "add_table", "check"])]
+    dga: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let root = workspace::root()?;
     let work = workspace::target_dir()?.join("train");
+    if let Some(names) = &args.dga {
+        let out = args.out.clone().unwrap_or_else(|| root.join("models"));
+        return fit_names(&root, names, &out, args.seed);
+    }
     let python = environment(&root.join("models/train/requirements.txt"), &work)?;
     if let Some(captures) = &args.add_table {
         return add_table(&python, &workspace::labelled(captures)?, args);
@@ -111,6 +118,15 @@ fn compare(trained: &Path, shipped: &Path) -> Result<ExitCode> {
         }
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Fits the scorer of names; plain Python is enough for it.
+fn fit_names(root: &Path, names: &Path, out: &Path, seed: u64) -> Result<ExitCode> {
+    println!("train: fitting and measuring the scorer of names, some minutes of one core");
+    let mut command = Command::new("python3");
+    command.arg(root.join("models/train/dga.py")).arg("--intel").arg(names).arg("--out").arg(out.join("dga"));
+    must(command.args(["--seed", &seed.to_string()]))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Folds of sources for judging captures by models that never saw their source.
