@@ -12,7 +12,9 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, AlertFormat, Config, ConfigError, Direction, LogFormat, LogSettings, Mode};
+use crate::config::{
+    self, AlertFormat, Category, Config, ConfigError, Direction, FeedKind, LogFormat, LogSettings, Mode,
+};
 
 mod check;
 mod devices;
@@ -20,6 +22,7 @@ mod doctor;
 mod explain;
 mod features;
 mod inputs;
+mod intel;
 mod parts;
 mod replay;
 mod run;
@@ -146,6 +149,8 @@ Reads what `run` keeps in state.dir. docs/devices.md says what is learned and wh
 
 Exits with 1 when something essential is missing.")]
     Doctor(DoctorArgs),
+    /// Looks into feeds of threat intelligence
+    Intel(IntelArgs),
     /// Runs built-in frames through the kernel program and through the user path, and compares
     Selftest(SelftestArgs),
     /// Prints the completions of a shell
@@ -259,6 +264,139 @@ struct DoctorArgs {
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct IntelArgs {
+    #[command(subcommand)]
+    verb: IntelVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum IntelVerb {
+    /// Says what feeds hold, what is left out and why, and which are refused
+    #[command(after_help = "Examples:
+  ids-agent intel check                                   the configured feeds
+  ids-agent intel check feodo.csv maltrail/trails/static  files, and folders of them
+  ids-agent intel check --kind hosts --category malware hosts.txt --json
+
+A feed is refused whole when it cannot be read, is a web page, or more than half of it makes no
+sense. Of a sound one these entries are left out:
+  garbage     nothing that a feed would hold
+  unused      nothing that shows on the wire: paths without a host, hashes of files
+  too broad   public suffixes, services that everybody uses, prefixes of millions of addresses
+  reserved    private addresses, public resolvers
+  harmless    fingerprints that the feed itself ascribes to ordinary programs
+
+Where no name, folder or option says what a list is about, it counts as reputation: information
+that raises no alert by itself. Exits with 1 when a feed is refused.")]
+    Check(IntelCheckArgs),
+    /// Asks the feeds for names, addresses, pages and fingerprints, as a flow would
+    #[command(after_help = "Examples:
+  ids-agent intel lookup mail.evil.example 203.0.113.7:443
+  ids-agent intel lookup --feed maltrail/trails/static http://site.example/wp-content/x.php
+
+The allow list is asked first. A name is found by the names above it, an address by its prefix, a
+page by those above it. Exits with 1 when nothing is known.")]
+    Lookup(IntelLookupArgs),
+}
+
+#[derive(Debug, Args)]
+struct IntelCheckArgs {
+    /// Files or folders, or names of configured feeds; all configured ones when absent
+    #[arg(value_name = "FEED")]
+    feeds: Vec<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// How the feeds are written, where it is not to be told by their first lines
+    #[arg(long, value_enum)]
+    kind: Option<FeedKindArg>,
+    /// What the indicators are, where the files do not say it themselves
+    #[arg(long, value_enum)]
+    category: Option<CategoryArg>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct IntelLookupArgs {
+    /// What to ask for
+    #[arg(required = true, value_name = "VALUE")]
+    values: Vec<String>,
+    /// File or folder to ask instead of the configured feeds; may be given several times
+    #[arg(long = "feed", value_name = "FEED")]
+    feeds: Vec<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// What the indicators are, where the files do not say it themselves
+    #[arg(long, value_enum)]
+    category: Option<CategoryArg>,
+    /// Print the answers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FeedKindArg {
+    /// Told by the first lines
+    Auto,
+    /// One indicator a line
+    List,
+    /// Address, tab, number of lists
+    Ipsum,
+    /// 0.0.0.0 and a name
+    Hosts,
+    /// Columns, with or without a header
+    Csv,
+    /// JSON with TLS fingerprints
+    Fingerprints,
+    /// A STIX 2.1 bundle
+    Stix,
+}
+
+impl From<FeedKindArg> for FeedKind {
+    fn from(kind: FeedKindArg) -> Self {
+        match kind {
+            FeedKindArg::Auto => Self::Auto,
+            FeedKindArg::List => Self::List,
+            FeedKindArg::Ipsum => Self::Ipsum,
+            FeedKindArg::Hosts => Self::Hosts,
+            FeedKindArg::Csv => Self::Csv,
+            FeedKindArg::Fingerprints => Self::Fingerprints,
+            FeedKindArg::Stix => Self::Stix,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CategoryArg {
+    /// Servers and names of malware
+    Malware,
+    /// Attack tools, exploit kits and gates to them
+    Malicious,
+    Phishing,
+    /// Addresses and names that lists complain about
+    Reputation,
+    /// Who scans the whole internet
+    Scanner,
+    Tor,
+    /// What may be unwanted: never told by itself
+    Suspicious,
+}
+
+impl From<CategoryArg> for Category {
+    fn from(category: CategoryArg) -> Self {
+        match category {
+            CategoryArg::Malware => Self::Malware,
+            CategoryArg::Malicious => Self::Malicious,
+            CategoryArg::Phishing => Self::Phishing,
+            CategoryArg::Reputation => Self::Reputation,
+            CategoryArg::Scanner => Self::Scanner,
+            CategoryArg::Tor => Self::Tor,
+            CategoryArg::Suspicious => Self::Suspicious,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -391,6 +529,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::CheckConfig(args) => check::run(&args),
         Verb::Devices(args) => devices::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Intel(args) => intel::run(&args),
         Verb::Selftest(args) => selftest::run(&args),
         Verb::Completions { shell } => {
             let mut out = Vec::new();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod allow;
 mod behaviour;
+mod intel;
 mod read;
 mod site;
 
@@ -18,6 +19,7 @@ pub use behaviour::{
     AppDosSettings, BehaviourSettings, BotSettings, BruteForceSettings, DnsTunnelSettings, FloodSettings,
     LimitsSettings, ScanSettings, SweepSettings, load_behaviour,
 };
+pub use intel::{Category, FEEDS_MAX, FeedKind, FeedSettings, IntelSettings};
 pub use read::{ConfigError, from_text, load, parse_table};
 pub use site::SiteSettings;
 
@@ -32,6 +34,7 @@ pub struct Config {
     pub payload: PayloadSettings,
     pub detect: DetectSettings,
     pub site: SiteSettings,
+    pub intel: IntelSettings,
     pub fuse: FuseSettings,
     pub state: StateSettings,
     pub evidence: EvidenceSettings,
@@ -239,6 +242,8 @@ pub struct DetectSettings {
     pub anomaly: bool,
     /// Whether hosts' behaviour is judged.
     pub behaviour: bool,
+    /// Whether generated domain names are looked for.
+    pub dga: bool,
     /// Thresholds for behaviour; without it the built-in ones hold.
     pub behaviour_rules: Option<PathBuf>,
     /// Whether attack patterns in the payload samples are judged.
@@ -256,6 +261,7 @@ impl Default for DetectSettings {
             classifier: true,
             anomaly: true,
             behaviour: true,
+            dga: true,
             behaviour_rules: None,
             payload: true,
             batch_max: 256,

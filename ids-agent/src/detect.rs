@@ -12,9 +12,11 @@ use saved::AxisShift;
 
 pub mod anomaly;
 pub mod behaviour;
+pub mod dga;
 mod engine;
 mod exhibit;
 pub mod fuse;
+pub mod intel;
 pub mod model;
 pub mod payload;
 pub mod saved;

@@ -13,6 +13,7 @@ mod fabricated;
 pub mod features;
 pub mod flow;
 pub mod http;
+pub mod intel;
 pub mod kernel;
 pub mod models;
 pub mod payload;

@@ -11,6 +11,7 @@ use crate::{
     detect::{
         Detector,
         anomaly::Anomaly,
+        dga::{Scorer, ScorerError},
         model::{Classifier, Inference, MODEL_BYTES_MAX, Manifest, ModelError, ModelFiles},
     },
 };
@@ -31,6 +32,8 @@ pub enum ModelsError {
     Size { path: PathBuf, found: u64, max: u64 },
     #[error("model {} is refused: {source}", folder.display())]
     Refused { folder: PathBuf, source: ModelError },
+    #[error("model {} is refused: {source}", folder.display())]
+    ScorerRefused { folder: PathBuf, source: ScorerError },
     #[error(transparent)]
     Library(ModelError),
     #[error("this build has no onnxruntime backend; build with `--features ort`, or set detect.backend = \"tract\"")]
@@ -70,6 +73,17 @@ pub fn load_for(settings: &DetectSettings, site: &SiteSettings) -> Result<Vec<Bo
     Ok(detectors)
 }
 
+/// Loads the scorer of generated names. A models folder without one, as older ones are, is no mistake.
+pub fn name_scorer(settings: &DetectSettings) -> Result<Option<Scorer>, ModelsError> {
+    let folder = find(settings.models_dir.as_deref())?.join("dga");
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let table = read_bounded(&folder.join("table.bin"), MODEL_BYTES_MAX as u64)?;
+    let scorer = Scorer::new(&read_text(&folder, "manifest.toml")?, &table, &read_text(&folder, "golden.csv")?);
+    scorer.map(Some).map_err(|source| ModelsError::ScorerRefused { folder, source })
+}
+
 /// The configured folder, or else the first that exists of: `models` here, the package's, `models`
 /// beside the executable or above it (a checkout's `target/` lies under it).
 pub fn find(configured: Option<&Path>) -> Result<PathBuf, ModelsError> {
@@ -95,19 +109,20 @@ const EXECUTABLE_ANCESTORS: usize = 5;
 
 /// Reads the three files of a model folder, bounded.
 pub fn read(folder: &Path) -> Result<ModelFiles, ModelsError> {
-    let text = |name: &str| {
-        let bytes = read_bounded(&folder.join(name), TEXT_BYTES_MAX)?;
-        String::from_utf8(bytes).map_err(|_| ModelsError::Read {
-            path: folder.join(name),
-            source: io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"),
-        })
-    };
-    let manifest = text("manifest.toml")?;
+    let manifest = read_text(folder, "manifest.toml")?;
     let file = Manifest::form_of(&manifest).file();
     Ok(ModelFiles {
         model: read_bounded(&folder.join(file), MODEL_BYTES_MAX as u64)?,
-        golden: text("golden.csv")?,
+        golden: read_text(folder, "golden.csv")?,
         manifest,
+    })
+}
+
+fn read_text(folder: &Path, name: &str) -> Result<String, ModelsError> {
+    let bytes = read_bounded(&folder.join(name), TEXT_BYTES_MAX)?;
+    String::from_utf8(bytes).map_err(|_| ModelsError::Read {
+        path: folder.join(name),
+        source: io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"),
     })
 }
 

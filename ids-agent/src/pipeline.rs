@@ -35,9 +35,11 @@ use crate::{
     supervisor::{Roster, StopFlag},
 };
 
+mod feeds;
 mod keep;
 mod serve;
 
+pub use feeds::FeedKeeper;
 use keep::Keeping;
 pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};
 

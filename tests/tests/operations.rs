@@ -5,8 +5,10 @@ use std::path::Path;
 
 use ids_agent::{
     alert::SIGNATURES,
-    detect::{Class, Severity, Witness},
+    config::Category,
+    detect::{Class, Severity, Witness, intel::Kind},
     http::{AttachState, Metrics, QueueGauge, Snapshot},
+    intel::FeedStatus,
     sink::SinkStats,
 };
 
@@ -35,6 +37,8 @@ fn every_metric_is_documented() {
         queues: vec![queue],
         ..Snapshot::default()
     });
+    let feed = FeedStatus { name: "a".to_owned(), ..FeedStatus::default() };
+    metrics.show_feeds(&[feed], [(Category::Malware, Kind::Domain, 1)].into_iter());
     metrics.count_alert(Class::Flood, Severity::High);
     metrics.observe_judge(Witness::Anomaly, std::time::Duration::ZERO);
     let (page, text) = (page(), metrics.render().unwrap());

@@ -36,6 +36,8 @@ const PUBLIC_APPLICATION: Technique =
 const REMOTE_SERVICES: Technique = technique("T1210", "Exploitation of Remote Services", "TA0008", "Lateral Movement");
 const APPLICATION_PROTOCOL: Technique =
     technique("T1071", "Application Layer Protocol", "TA0011", "Command and Control");
+const GENERATED_NAMES: Technique =
+    technique("T1568.002", "Domain Generation Algorithms", "TA0011", "Command and Control");
 const TUNNELING: Technique = technique("T1572", "Protocol Tunneling", "TA0011", "Command and Control");
 const EXFILTRATION: Technique = technique("T1048", "Exfiltration Over Alternative Protocol", "TA0010", "Exfiltration");
 
@@ -53,6 +55,7 @@ pub(super) fn technique_of(class: Class, kind: &str, src: IpAddr) -> Option<Tech
         Class::AppDos => Some(SERVICE_EXHAUSTION),
         Class::BruteForce => Some(BRUTE_FORCE),
         Class::WebAttack => Some(PUBLIC_APPLICATION),
+        Class::C2 if kind == "dga" => Some(GENERATED_NAMES),
         Class::C2 => Some(APPLICATION_PROTOCOL),
         Class::DnsTunnel => Some(TUNNELING),
         Class::Exfiltration => Some(EXFILTRATION),

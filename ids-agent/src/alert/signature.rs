@@ -33,7 +33,7 @@ const fn signature(id: u32, class: Class, kind: &'static str, text: &'static str
 }
 
 /// Every signature, by id. Each class has a block of one hundred.
-pub static SIGNATURES: [Signature; 61] = [
+pub static SIGNATURES: [Signature; 66] = [
     signature(1_900_100, Class::PortScan, "", "IDS port scan", SCAN),
     signature(1_900_101, Class::PortScan, "syn_scan", "IDS port scan, SYN", SCAN),
     signature(1_900_102, Class::PortScan, "connect_scan", "IDS port scan, full connections", SCAN),
@@ -90,6 +90,11 @@ pub static SIGNATURES: [Signature; 61] = [
     signature(1_900_416, Class::BruteForce, "tls", "IDS password guessing over TLS", LOGIN),
     signature(1_900_500, Class::WebAttack, "", "IDS web attack", WEB),
     signature(1_900_600, Class::C2, "", "IDS command and control", C2),
+    signature(1_900_601, Class::C2, "dga", "IDS generated domain names", C2),
+    signature(1_900_602, Class::C2, "known_address", "IDS address known for command and control", C2),
+    signature(1_900_603, Class::C2, "known_domain", "IDS name known for command and control", C2),
+    signature(1_900_604, Class::C2, "known_url", "IDS page known for command and control", C2),
+    signature(1_900_605, Class::C2, "known_fingerprint", "IDS TLS fingerprint known for malware", C2),
     signature(1_900_700, Class::DnsTunnel, "", "IDS DNS tunnel", C2),
     signature(1_900_800, Class::Exfiltration, "", "IDS exfiltration", ODD),
     signature(1_900_900, Class::Exploit, "", "IDS exploit", ATTACK),

@@ -9,9 +9,11 @@ use super::Failure;
 use crate::{
     clock::Axis,
     config::{
-        self, BehaviourSettings, Config, DetectSettings, FlowSettings, PayloadSettings, SiteSettings, WindowSettings,
+        self, BehaviourSettings, Config, DetectSettings, FlowSettings, IntelSettings, PayloadSettings, SiteSettings,
+        WindowSettings,
     },
-    detect::{Detector, EngineParts, behaviour::Behaviour, payload::Payload},
+    detect::{Detector, EngineParts, behaviour::Behaviour, dga::Dga, intel::Intel, payload::Payload},
+    intel::{self, Feeds, Refresh},
     models::{self, ModelsError},
 };
 
@@ -36,7 +38,31 @@ pub(super) fn detectors(config: &Config, seed: Seed) -> Result<Vec<Box<dyn Detec
     if settings.payload {
         detectors.push(Box::new(Payload::new(seed.draw())));
     }
+    if settings.dga {
+        match models::name_scorer(settings) {
+            Ok(Some(scorer)) => detectors.push(Box::new(Dga::new(scorer, seed.draw()))),
+            Ok(None) => tracing::debug!("no scorer of names beside the models; generated names are not looked for"),
+            // Told above already.
+            Err(ModelsError::NotFound { .. }) if settings.models_dir.is_none() => {}
+            Err(error) => return Err(Failure::Config(error.to_string())),
+        }
+    }
     Ok(detectors)
+}
+
+/// Reads the feeds of threat intelligence, where there are any. One that is refused is told, and the others serve.
+pub(super) fn feeds(settings: &IntelSettings, seed: Seed) -> Result<Option<Feeds>, Failure> {
+    if settings.feeds.is_empty() {
+        return Ok(None);
+    }
+    let mut feeds = Feeds::new(settings, seed.draw()).map_err(|error| Failure::Config(error.to_string()))?;
+    intel::log(&feeds.refresh(Refresh::All));
+    Ok(Some(feeds))
+}
+
+/// The witness that asks the feeds.
+pub(super) fn intel(feeds: Option<&Feeds>, axis: Axis, seed: Seed) -> Option<Box<dyn Detector>> {
+    feeds.map(|feeds| Box::new(Intel::new(feeds.shelf(), axis.offset().ns(), seed.draw())) as Box<dyn Detector>)
 }
 
 /// The settings of one engine; times of the configuration are moved onto the source's axis.
@@ -75,7 +101,7 @@ pub(super) enum Seed {
 }
 
 impl Seed {
-    fn draw(self) -> u64 {
+    pub(super) fn draw(self) -> u64 {
         match self {
             Self::Fixed => 0,
             // The standard library keys each state with randomness of the operating system.

@@ -40,7 +40,14 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
     let exhibits_max = if evidence.is_some() { EXHIBITS_MAX } else { 0 };
     let json = args.json;
     let summary = watched(move |control| {
-        let detectors = parts::detectors(&config, Seed::Fixed)?;
+        // Read once: every capture is judged by the same feeds.
+        let feeds = parts::feeds(&config.intel, Seed::Fixed)?;
+        let build = || -> Result<Vec<Box<dyn Detector>>, Failure> {
+            let mut detectors = parts::detectors(&config, Seed::Fixed)?;
+            detectors.extend(parts::intel(feeds.as_ref(), Axis::Wall, Seed::Fixed));
+            Ok(detectors)
+        };
+        let detectors = build()?;
         let mut sinks = Sinks::default();
         let alerts = alerts.map(|path| open(&mut sinks, "alerts", &path, control)).transpose()?;
         let flows = match (&alerts, flows) {
@@ -63,7 +70,7 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
         let work = Work { captures: &captures, config: &config, exhibits_max, control };
         let mut next = || match fresh.take() {
             Some(detectors) => Ok(detectors),
-            None => parts::detectors(&config, Seed::Fixed),
+            None => build(),
         };
         let watch = Stopwatch::start();
         let judged = work.run(&mut lines, &mut next);

@@ -10,10 +10,11 @@ use crate::{
     detect::{Detector, EXHIBITS_MAX, Engine, EngineParts},
     evidence::{EvidenceSink, Recorder},
     http::{self, AttachState, Health, Metrics, Pages},
+    intel::Feeds,
     kernel::{Attachment, Kernel, KernelError, facts},
     pipeline::{
-        Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, Gauges, Hangup, LineReport, Lines, Outlet, PipelineError,
-        SinkReport, Sinks, SourceState, Watch, build_engine, run_line, supervise,
+        Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, FeedKeeper, Gauges, Hangup, LineReport, Lines, Outlet,
+        PipelineError, SinkReport, Sinks, SourceState, Watch, build_engine, run_line, supervise,
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
     source::live::LiveSource,
@@ -30,7 +31,9 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
             return Err(kernel_failure(KernelError::UnknownInterface { name: name.clone() }));
         }
     }
-    let detectors = parts::detectors(&config, Seed::Random)?;
+    let mut detectors = parts::detectors(&config, Seed::Random)?;
+    let feeds = parts::feeds(&config.intel, Seed::Random)?;
+    detectors.extend(parts::intel(feeds.as_ref(), Axis::Boottime, Seed::Random));
     let page = Page::open(&config.metrics)?;
     let roster = Roster::default();
     let mut sinks = Sinks::default();
@@ -60,7 +63,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     };
     let watch = Watch {
         ask_stop: Box::new(move || stop_source.stop()),
-        hangup: Hangup::Reopen(sinks.queues()),
+        hangup: Hangup::Reopen(sinks.queues(), keep_fresh(feeds, &config, &page.pages.metrics)?),
         health: Some(Arc::clone(&page.pages.health)),
         pages: page.listener.map(|listener| (listener, page.pages)),
         roster,
@@ -71,6 +74,12 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let (report, outputs) = result?;
     farewell(&report, &outputs);
     if asked { Ok(()) } else { Err(Failure::Other("the source ended by itself".to_owned())) }
+}
+
+/// Has the feeds looked after while the agent runs.
+fn keep_fresh(feeds: Option<Feeds>, config: &Config, metrics: &Arc<Metrics>) -> Result<Option<FeedKeeper>, Failure> {
+    let keeper = feeds.map(|feeds| FeedKeeper::start(feeds, config.intel.poll_secs, Some(Arc::clone(metrics))));
+    keeper.transpose().map_err(|error| Failure::Other(format!("cannot start thread `feeds`: {error}")))
 }
 
 /// The line itself, on its own thread.

@@ -9,7 +9,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use super::Config;
+use super::{Config, FEEDS_MAX};
 
 /// Why settings could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -236,6 +236,32 @@ impl Config {
         }
         if !(1..=4_096).contains(&self.detect.batch_max) {
             return fault("detect.batch_max", &self.detect.batch_max, "1 to 4096");
+        }
+        let intel = &self.intel;
+        if intel.feeds.len() > FEEDS_MAX {
+            return fault("intel.feeds", &intel.feeds.len(), "at most 32 feeds");
+        }
+        for (at, feed) in intel.feeds.iter().enumerate() {
+            let name = format!("\"{}\"", feed.name);
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if !(1..=32).contains(&feed.name.len()) || !feed.name.chars().all(plain) {
+                return fault("intel.feeds", &name, "a feed's name has 1 to 32 letters, digits, `-`, `_` or `.`");
+            }
+            if intel.feeds.iter().take(at).any(|other| other.name == feed.name) {
+                return fault("intel.feeds", &name, "each feed has a name of its own");
+            }
+            if !(0.0..=1.0).contains(&feed.trust) {
+                return fault("intel.feeds", &feed.trust, "trust is 0 to 1");
+            }
+        }
+        if let Some(confidence) = intel.confidence.values().find(|value| !(0.0..=1.0).contains(*value)) {
+            return fault("intel.confidence", confidence, "0 to 1");
+        }
+        if intel.poll_secs > 86_400 {
+            return fault("intel.poll_secs", &intel.poll_secs, "0 to 86400");
+        }
+        if !(1_000..=1 << 24).contains(&intel.indicators_max) {
+            return fault("intel.indicators_max", &intel.indicators_max, "1000 to 16777216");
         }
         if self.fuse.dedup_secs > 86_400 {
             return fault("fuse.dedup_secs", &self.fuse.dedup_secs, "0 to 86400");

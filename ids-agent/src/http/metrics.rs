@@ -9,11 +9,17 @@ use prometheus::{
 };
 
 use crate::{
-    detect::{Class, ModelInfo, Severity, Witness},
+    config::Category,
+    detect::{Class, ModelInfo, Severity, Witness, intel::Kind},
+    intel::FeedStatus,
     sink::{DropReason, SinkStats},
     source::Totals,
     state::StateStats,
 };
+
+mod feeds;
+
+use feeds::FeedMetrics;
 
 /// One attached program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +96,7 @@ pub struct Metrics {
     map_bytes: IntGauge,
     model_info: IntGaugeVec,
     devices: IntGaugeVec,
+    feeds: FeedMetrics,
     state_written: IntCounter,
     state_lost: IntCounterVec,
     state_bytes: IntGauge,
@@ -208,6 +215,7 @@ impl Metrics {
                 &["reason"],
             )?,
             state_bytes: plain.gauge("ids_state_size_bytes", "Length of the state file as last written.")?,
+            feeds: FeedMetrics::new(&plain)?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -238,6 +246,11 @@ impl Metrics {
         for model in models {
             self.model_info.with_label_values(&[&model.name, &model.version, &model.sha256, model.backend]).set(1);
         }
+    }
+
+    /// Takes over how the feeds of threat intelligence stand.
+    pub fn show_feeds(&self, feeds: &[FeedStatus], hits: impl Iterator<Item = (Category, Kind, u64)>) {
+        self.feeds.show(feeds, hits);
     }
 
     pub fn count_alert(&self, class: Class, severity: Severity) {

@@ -17,6 +17,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
+use super::FeedKeeper;
 use crate::{
     http::{self, Health, Pages},
     sink::LineQueue,
@@ -45,8 +46,8 @@ pub enum ServeError {
 
 /// What SIGHUP asks for.
 pub enum Hangup {
-    /// The sinks behind these queues open their files again.
-    Reopen(Vec<Arc<LineQueue>>),
+    /// The sinks behind these queues open their files again, and feeds are read again.
+    Reopen(Vec<Arc<LineQueue>>, Option<FeedKeeper>),
     /// There is nothing to open again: it ends the run.
     Stop,
 }
@@ -138,7 +139,10 @@ async fn attend<T>(
             _ = care.tick() => service.care(),
             asked = signals.next() => match (asked, hangup) {
                 (Asked::Stop, _) | (Asked::Hangup, Hangup::Stop) => break,
-                (Asked::Hangup, Hangup::Reopen(queues)) => queues.iter().for_each(|queue| queue.ask_reopen()),
+                (Asked::Hangup, Hangup::Reopen(queues, feeds)) => {
+                    queues.iter().for_each(|queue| queue.ask_reopen());
+                    feeds.iter().for_each(FeedKeeper::ask_reload);
+                }
             },
         }
     }
