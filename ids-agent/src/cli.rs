@@ -21,6 +21,7 @@ mod devices;
 mod doctor;
 mod explain;
 mod features;
+mod feedback;
 mod inputs;
 mod intel;
 mod parts;
@@ -123,6 +124,17 @@ Each file is a capture of its own: flows and windows do not run on into the next
 The id stands in the alert as `ids.incident`. Exits with 1 when the evidence gives another result than was stored. What a
 model gave is shown but not checked where the model at hand is another one.")]
     Explain(ExplainArgs),
+    /// Says of an alert whether it was right; a false one is not told again
+    #[command(after_help = "Examples:
+  ids-agent feedback 0012ab34cd56ef78 false --note 'the backup of the file server'
+  ids-agent feedback 0012ab34cd56ef78 true
+  ids-agent feedback --list
+  ids-agent feedback --remove 0012ab34cd56ef78
+
+`false` silences the alert's own pattern for 90 days: its source and target, its port where it is about one service, its class
+and kinds; nothing wider. Both keep the judged vector with what was said of it, for training anew. The file may be edited.
+An agent that runs takes it up on SIGHUP.")]
+    Feedback(FeedbackArgs),
     /// Writes one row of features for every flow of capture files
     #[command(after_help = "Examples:
   ids-agent features capture.pcap --out features.csv
@@ -198,6 +210,9 @@ struct ReplayArgs {
     /// Folder for what alerts rest on, for `explain`; beyond [evidence] max_mib and keep the oldest go
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
+    /// File of feedback whose exceptions hold, as `feedback` writes it; without it none do
+    #[arg(long, value_name = "FILE")]
+    feedback: Option<PathBuf>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -231,6 +246,47 @@ struct ExplainArgs {
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct FeedbackArgs {
+    /// The alert's id: `ids.incident`, 16 hexadecimal digits
+    #[arg(value_name = "ALERT_ID", requires = "verdict")]
+    id: Option<String>,
+    /// Whether the alert was right
+    #[arg(value_name = "false|true", value_enum)]
+    verdict: Option<VerdictArg>,
+    /// Why, for those who read it later
+    #[arg(long, value_name = "TEXT", requires = "id")]
+    note: Option<String>,
+    /// Days until a false alert may be told again
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3_650))]
+    days: u64,
+    /// Show all feedback
+    #[arg(long, conflicts_with_all = ["id", "remove"])]
+    list: bool,
+    /// Take back what was said of an alert
+    #[arg(long, value_name = "ALERT_ID", conflicts_with = "id")]
+    remove: Option<String>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Folder with feedback.toml [default: state.dir]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Folder with the evidence [default: evidence.dir, else `evidence` under state.dir]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Print the list as JSON
+    #[arg(long, requires = "list")]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum VerdictArg {
+    /// It was harmless
+    False,
+    /// It was an attack
+    True,
 }
 
 #[derive(Debug, Args)]
@@ -525,6 +581,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Run(args) => run::run(args, &log),
         Verb::Replay(args) => replay::run(args, &log),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Feedback(args) => feedback::run(&args),
         Verb::Features(args) => features::run(args, &log),
         Verb::CheckConfig(args) => check::run(&args),
         Verb::Devices(args) => devices::run(&args),

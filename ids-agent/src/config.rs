@@ -292,12 +292,15 @@ pub struct FuseSettings {
     pub incidents_max: usize,
     /// What raises no alert, until when, and why.
     pub allow: Vec<AllowEntry>,
+    /// What people called false alerts: a file of its own.
+    #[serde(skip)]
+    pub feedback: Vec<AllowEntry>,
 }
 
 impl FuseSettings {
     /// The same settings with expiries on an axis whose zero lies `offset_ns` after the Unix epoch.
     pub fn on_axis(mut self, offset_ns: u64) -> Self {
-        for entry in &mut self.allow {
+        for entry in self.allow.iter_mut().chain(&mut self.feedback) {
             entry.until = entry.until.earlier_by(offset_ns);
         }
         self
@@ -306,7 +309,7 @@ impl FuseSettings {
 
 impl Default for FuseSettings {
     fn default() -> Self {
-        Self { dedup_secs: 300, verdict_hold_secs: 10, incidents_max: 4_096, allow: Vec::new() }
+        Self { dedup_secs: 300, verdict_hold_secs: 10, incidents_max: 4_096, allow: Vec::new(), feedback: Vec::new() }
     }
 }
 

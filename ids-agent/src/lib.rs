@@ -11,6 +11,7 @@ pub mod evidence;
 #[cfg(test)]
 mod fabricated;
 pub mod features;
+pub mod feedback;
 pub mod flow;
 pub mod http;
 pub mod intel;

@@ -12,7 +12,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     },
@@ -22,6 +22,7 @@ use std::{
 use crate::{
     alert::Renderer,
     clock::Stopwatch,
+    config::AllowEntry,
     detect::{
         ClassOutput, Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging,
         ModelInfo, Outcome, Severity, StateError, Verdict, Witness, saved::AxisShift,
@@ -94,12 +95,30 @@ pub struct Gauges {
     pub health: Option<Arc<Health>>,
 }
 
+/// Feedback on its way to an engine that runs. A newer one replaces what was not yet taken.
+#[derive(Clone, Debug, Default)]
+pub struct FeedbackBox {
+    waiting: Arc<Mutex<Option<Vec<AllowEntry>>>>,
+}
+
+impl FeedbackBox {
+    /// Ends of `feedback` are on the axis of the source.
+    pub fn put(&self, feedback: Vec<AllowEntry>) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(feedback);
+    }
+
+    fn take(&self) -> Option<Vec<AllowEntry>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// How a line is watched and stopped.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     pub stop: StopFlag,
     pub roster: Roster,
     pub gauges: Gauges,
+    pub feedback: FeedbackBox,
     /// Where the detectors' state is kept; a replay keeps none.
     pub state: Option<Arc<StateStore>>,
 }
@@ -224,6 +243,9 @@ fn judge(
     let mut judged = 0u64;
     for parcel in from_source {
         let watch = Stopwatch::start();
+        if let Some(feedback) = control.feedback.take() {
+            engine.set_feedback(feedback);
+        }
         engine.absorb(&parcel.batch);
         judge_all(engine, &mut outcome, consumer, control);
         if let Some(metrics) = &control.gauges.metrics {
@@ -298,6 +320,7 @@ fn publish(
         flows_started: stats.flow.started,
         flows_ended: crate::flow::FlowEnd::ALL.iter().map(|end| (end.label(), stats.flow.ended_by(*end))).collect(),
         slots_stale: stats.flow.slots_stale,
+        silenced: vec![("allow", stats.fuse.findings_allowed), ("feedback", stats.fuse.findings_by_feedback)],
         forgotten: forgotten(&stats).into_iter().chain(consumer.forgotten()).collect(),
         flows_judged: stats.judged,
         engine_queue_batches: sent.saturating_sub(judged),

@@ -164,3 +164,60 @@ fn an_alert_without_evidence_is_said_to_have_none() {
     ids(&["explain", "--evidence", dir, "00000000000000ff"]).fails(1, &["no evidence of alert 00000000000000ff"]);
     ids(&["explain", "--evidence", dir, "../../x"]).fails(1, &["is no alert id"]);
 }
+
+/// Replays a case with this state's feedback; the alerts.
+fn replayed_with(case: &str, state: &Path) -> Vec<Value> {
+    let (alerts, feedback) = (state.join("again.ndjson"), state.join("feedback.toml"));
+    let ran = ids(&[
+        "replay",
+        "--alerts",
+        alerts.to_str().unwrap(),
+        "--feedback",
+        feedback.to_str().unwrap(),
+        &capture(case),
+    ]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    fs::read_to_string(&alerts).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_false_alert_is_not_told_again_and_others_are() {
+    let kept = Kept::of("ssh_brute_force");
+    let state = tempfile::tempdir().unwrap();
+    let (evidence, id) = (kept.evidence(), kept.id());
+    let places = ["--evidence", evidence.to_str().unwrap(), "--state", state.path().to_str().unwrap()];
+    let feedback = |args: &[&str]| ids(&[&["feedback"], args, &places].concat());
+    let first = feedback(&[&id, "false", "--note", "my own script"]);
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert!(first.out.contains("silenced: from ") && first.out.contains("class brute_force"), "{}", first.out);
+    assert!(feedback(&[&id, "false", "--note", "my own script"]).out.starts_with("already noted"));
+
+    let told = |alerts: &[Value]| {
+        alerts.iter().filter(|alert| alert["ids"]["class"] == "brute_force").map(|a| a["src_ip"].clone()).count()
+    };
+    assert!(told(&kept.alerts) > 0);
+    assert_eq!(told(&replayed_with("ssh_brute_force", state.path())), 0, "the capture is older than the end");
+    let scans = replayed_with("port_scan", state.path()).len();
+    assert_eq!(scans, Kept::of("port_scan").alerts.len(), "another pattern is told as before");
+
+    assert!(feedback(&["--list"]).out.contains("my own script"));
+    assert_eq!(feedback(&["--remove", &id]).code, Some(0));
+    assert_eq!(told(&replayed_with("ssh_brute_force", state.path())), told(&kept.alerts));
+}
+
+#[test]
+fn feedback_on_nothing_or_on_changed_evidence_is_refused() {
+    let kept = Kept::of("ssh_brute_force");
+    let state = tempfile::tempdir().unwrap();
+    let (evidence, id) = (kept.evidence(), kept.id());
+    let places = ["--evidence", evidence.to_str().unwrap(), "--state", state.path().to_str().unwrap()];
+    let feedback = |args: &[&str]| ids(&[&["feedback"], args, &places].concat());
+    feedback(&["00000000000000ff", "false"]).fails(1, &["no evidence of alert"]);
+    feedback(&["../x", "true"]).fails(1, &["is no alert id"]);
+    assert_eq!(feedback(&[]).code, Some(64));
+    assert_eq!(feedback(&[&id]).code, Some(64));
+    assert_eq!(feedback(&[&id, "perhaps"]).code, Some(64));
+    kept.change(|document| document["pattern"]["source"] = Value::Null);
+    feedback(&[&id, "false"]).fails(1, &["was changed after it was written"]);
+    assert_eq!(names_in(state.path()), Vec::<String>::new());
+}

@@ -289,6 +289,35 @@ fn an_allow_entry_silences_until_it_ends_and_is_counted() {
 }
 
 #[test]
+fn feedback_taken_up_while_running_silences_its_pattern_from_then_on_until_it_ends() {
+    let harmless = AllowEntry {
+        source: "192.0.2.1".parse().ok(),
+        target: "192.0.2.2".parse().ok(),
+        target_port: None,
+        class: Some("exploit".to_owned()),
+        kind: Some("test".to_owned()),
+        until: Expiry::at_ns(300 * SEC),
+        reason: "feedback".to_owned(),
+    };
+    let settings = FuseSettings { dedup_secs: 0, ..FuseSettings::default() };
+    let told_of = |class: Class, src: u8, dst: u8, now_secs: u64, feedback: &[AllowEntry]| {
+        let mut rig = Rig::new(&settings);
+        rig.fuse.set_feedback(feedback.to_vec());
+        let flow = ended(1, key(src, dst, 80), (now_secs - 1) * SEC);
+        rig.step(now_secs, std::slice::from_ref(&flow), vec![on_flow(class, &flow, 0.9)]);
+        assert_eq!(rig.fuse.stats().findings_by_feedback, u64::from(rig.told.is_empty()));
+        rig.told.len()
+    };
+    let silenced = [harmless];
+    assert_eq!(told_of(Class::Exploit, 1, 2, 100, &[]), 1);
+    assert_eq!(told_of(Class::Exploit, 1, 2, 100, &silenced), 0);
+    assert_eq!(told_of(Class::Exploit, 1, 3, 100, &silenced), 1);
+    assert_eq!(told_of(Class::Exploit, 2, 1, 100, &silenced), 1);
+    assert_eq!(told_of(Class::WebAttack, 1, 2, 100, &silenced), 1);
+    assert_eq!(told_of(Class::Exploit, 1, 2, 300, &silenced), 1, "it has ended");
+}
+
+#[test]
 fn an_allow_entry_for_one_target_does_not_hide_a_sweep() {
     let one_target = AllowEntry {
         source: None,

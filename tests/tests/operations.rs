@@ -33,6 +33,7 @@ fn every_metric_is_documented() {
     metrics.update(&Snapshot {
         flows_ended: vec![("fin", 1)],
         forgotten: vec![("hosts", 1)],
+        silenced: vec![("allow", 1)],
         attached: vec![attached],
         queues: vec![queue],
         ..Snapshot::default()

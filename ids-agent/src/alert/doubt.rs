@@ -100,12 +100,17 @@ fn innocent(class: Class, kind: &str, witness: Witness) -> &'static str {
 
 /// What a list of bad addresses and names can be wrong about.
 fn listed(kind: &str) -> &'static str {
-    if kind.contains("ja3") || kind.contains("ja4") {
-        "an ordinary program on {source} greets servers in the same way as the listed malware: fingerprints are shared"
-    } else if kind.contains("domain") || kind.contains("sni") || kind.contains("dns") || kind.contains("url") {
-        "the name is one you know and use: lists grow old, and good sites share names and servers with bad ones"
-    } else {
-        "what {source} reaches at {target} is a service you know: lists grow old, and many sites share one address"
+    match kind {
+        "known_fingerprint" => {
+            "an ordinary program on {source} greets servers in the same way as the listed malware: fingerprints are shared"
+        }
+        "known_domain" | "known_url" => {
+            "the name is one you know and use: lists grow old, and good sites share names and servers with bad ones"
+        }
+        "tor" => "somebody uses Tor on purpose, or {target} offers it",
+        _ => {
+            "what {source} reaches at {target} is a service you know: lists grow old, and many sites share one address"
+        }
     }
 }
 
@@ -142,6 +147,9 @@ fn counted(class: Class, kind: &str) -> &'static str {
         Class::BruteForce => brute_force(kind),
         Class::WebAttack => web_attack(kind),
         Class::C2 => c2(kind),
+        Class::DnsTunnel if kind == "icmp_echo" => {
+            "a monitor or VPN of yours on {source} carries data in its pings to {target}"
+        }
         Class::DnsTunnel => {
             "{source} runs a mail filter, virus scanner, VPN or resolver that puts data into names, and you know it"
         }
@@ -166,6 +174,9 @@ fn scan(kind: &str) -> &'static str {
         }
         "connect_sweep" | "syn_sweep" => {
             "{source} is a monitor, an inventory tool or a file-sharing program of yours that asks many hosts for one service"
+        }
+        "distributed_scan" => {
+            "{target} is tested from many places by somebody who may do so, or has just become popular"
         }
         "os_fingerprint" | "protocol_scan" | "protocol_sweep" => {
             "{source} is a scanner that you, or the maker of your router, run to take stock of the network"
@@ -227,28 +238,44 @@ fn brute_force(kind: &str) -> &'static str {
 }
 
 fn web_attack(kind: &str) -> &'static str {
-    if kind.contains("scanner") || kind.contains("fuzz") {
-        "{source} is a security scanner or link checker that you run against {target} yourself"
-    } else if kind.contains("sql") {
-        "{target} is a database tool or search page to which such words are sent on purpose"
-    } else if kind.contains("xss") {
-        "{target} is a forum, wiki or mail page in which pieces of web pages are written on purpose"
-    } else {
-        "the request to {target} was typed or sent on purpose by somebody who may test it, or quotes such text"
+    match kind {
+        "attack_tool" | "scanner" | "malformed_request" | "exploit_path" => {
+            "{source} is a security scanner or link checker that you run against {target} yourself"
+        }
+        "sql_injection" | "nosql_injection" | "sql_error" => {
+            "{target} is a database tool or search page to which such words are sent on purpose, or is under development"
+        }
+        "xss" | "malicious_page" => {
+            "{target} is a forum, wiki or mail page in which pieces of web pages are written on purpose"
+        }
+        "path_traversal" | "file_inclusion" | "leaked_file" => {
+            "{target} is a file server or developer's tool that takes such paths from those who may use it"
+        }
+        "web_shell" | "command_injection" | "code_injection" => {
+            "you maintain {target} through a page that runs commands, and {source} is you"
+        }
+        "ssrf" => "{target} is made to fetch pages that others name, such as a feed reader or a link preview",
+        _ => "the request to {target} was sent on purpose by somebody who may test it, or quotes such text",
     }
 }
 
 fn c2(kind: &str) -> &'static str {
-    if kind.contains("dga") || kind.contains("nxdomain") {
-        "a program you know on {source} asks for made-up names, as some browsers, virus scanners and ad blockers do"
-    } else if kind.contains("beacon") {
-        "a program you installed on {source} calls {target} at intervals, such as an updater, a monitor or a smart device"
-    } else if kind.contains("irc") {
-        "somebody uses IRC chat on {source}"
-    } else if kind.contains("spam") || kind.contains("smtp") {
-        "{source} is a mail server or newsletter tool of yours"
-    } else {
-        "the program on {source} that talks to {target} is one you installed and trust"
+    match kind {
+        "dga" => {
+            "a program you know on {source} asks for made-up names, as some browsers, virus scanners and ad blockers do"
+        }
+        "beacon" | "c2_profile" => {
+            "a program you installed on {source} calls {target} at intervals, such as an updater, a monitor or a smart device"
+        }
+        "irc_bot" => "somebody uses IRC chat on {source}, or runs a chat bot there",
+        "spam" | "spam_bot" => "{source} is a mail server or newsletter tool of yours",
+        "announcement" => "{source} runs file sharing, a game or a discovery tool that greets very many peers",
+        "miner" => "somebody mines coins on {source} on purpose",
+        "remote_shell" | "rat" => "you, or support you asked for, control {source} or {target} from afar",
+        "stager" | "disguised_program" | "program_download" | "bare_address" => {
+            "somebody on {source} fetched a program from {target} on purpose and trusts where it comes from"
+        }
+        _ => "the program on {source} that talks to {target} is one you installed and trust",
     }
 }
 
@@ -263,18 +290,29 @@ fn exfiltration(kind: &str) -> &'static str {
 }
 
 fn exploit(kind: &str) -> &'static str {
-    if kind.contains("download") || kind.contains("executable") || kind.contains("elf") || kind.contains("pe_") {
-        "somebody on {source} fetched this program from {target} on purpose and trusts where it comes from"
-    } else {
-        "{source} is a security test of yours, or the bytes are part of a document or program about such attacks"
+    match kind {
+        "overlong_field" | "repeated_byte" | "format_string" | "protocol_violation" | "service_loop" => {
+            "a faulty or unusual program of yours on {source} talks to {target} in this way all the time"
+        }
+        "smb_exploit" | "rpc_exploit" | "zerologon" | "heartbleed" => {
+            "{source} is a vulnerability scanner that you run against {target} yourself"
+        }
+        "disguised_program" | "program_download" | "stager" => {
+            "somebody on {source} fetched a program from {target} on purpose and trusts where it comes from"
+        }
+        _ => "{source} is a security test of yours, or the bytes are part of a document or program about such attacks",
     }
 }
 
 fn infiltration(kind: &str) -> &'static str {
-    if kind.contains("shell") || kind.contains("prompt") || kind.contains("banner") {
-        "you, or support you asked for, opened this command line between {source} and {target}"
-    } else {
-        "you, or support you asked for, work on {target} from {source}"
+    match kind {
+        "remote_shell" | "command_output" | "rat" => {
+            "you, or support you asked for, opened this command line between {source} and {target}"
+        }
+        "remote_execution" | "directory_search" | "forced_login" | "directory_theft" => {
+            "{source} is the computer from which the Windows network is run, or its backup or inventory tool"
+        }
+        _ => "you, or support you asked for, work on {target} from {source}",
     }
 }
 
@@ -313,8 +351,11 @@ fn next(class: Class, kind: &str, side: Side) -> &'static str {
         (Class::WebAttack, _) => {
             "Update the web application on {target}, and see in its log what answer these requests got"
         }
-        (Class::C2, _) if kind.contains("dga") || kind.contains("nxdomain") => {
+        (Class::C2, _) if kind == "dga" => {
             "Find the device with address {source} and look for malware on it; what it asked for is in the evidence"
+        }
+        (Class::C2, _) if matches!(kind, "known_domain" | "known_url" | "known_address" | "known_fingerprint") => {
+            "Find the program on {source} that made this connection; unless you trust it, take the device off the network and look for malware"
         }
         (Class::C2, _) => {
             "Take {source} off the network, look for malware on it, and change passwords that were used on it"

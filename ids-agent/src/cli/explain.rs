@@ -209,8 +209,13 @@ fn reports(page: &mut Page, document: &Document) {
 
 /// The flow that shows it best.
 fn example(page: &mut Page, document: &Document, exhibit: &ExhibitRecord) {
-    page.title("The example");
     let (alert, flow) = (&document.alert, &exhibit.flow);
+    let is_alerts = alert.pointer("/flow_id").and_then(Value::as_u64) == Some(flow.id);
+    page.title(if is_alerts {
+        "The example"
+    } else {
+        "The example: another flow of the same hosts, for its own was gone"
+    });
     page.entry(
         "Flow",
         &format!(

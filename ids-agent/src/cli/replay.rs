@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     detect::{Detector, EXHIBITS_MAX, EngineParts, Incident, Verdict},
     evidence::{EvidenceSink, Recorder},
+    feedback::Feedback,
     pipeline::{
         Consumer, Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, Hangup, Lines, Outlet, PipelineError, Sinks,
         SourceState, Watch, build_engine, run_line, supervise,
@@ -30,7 +31,10 @@ use crate::{
 const LINES_MAX: usize = 8_192;
 
 pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
-    let config = effective(&args.common, Some(&args.output))?;
+    let mut config = effective(&args.common, Some(&args.output))?;
+    if let Some(path) = &args.feedback {
+        config.fuse.feedback = Feedback::load(path).map_err(Failure::other)?.allow();
+    }
     log.start(&config.log, Some("warn"))?;
     config.check_overrides()?;
     let captures = inputs::expand(&args.inputs)?;
@@ -131,6 +135,7 @@ pub(super) fn watched<T: Send + 'static>(
     let watch = Watch {
         ask_stop: Box::new(move || stop.ask()),
         hangup: Hangup::Stop,
+        reload: Box::new(|| {}),
         pages: None,
         health: None,
         roster: control.roster.clone(),

@@ -1,20 +1,25 @@
 //! `run`: live interfaces through the line, until a signal ends it.
 
-use std::{net::TcpListener, path::Path, sync::Arc};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Failure, LogChoice, RunArgs, inputs::is_dash, parts, parts::Seed};
 use crate::{
     alert::{Provenance, Renderer},
     clock::{self, Axis},
-    config::{AlertSettings, Config, MetricsSettings, StateSettings},
+    config::{AlertSettings, AllowEntry, Config, MetricsSettings, StateSettings},
     detect::{Detector, EXHIBITS_MAX, Engine, EngineParts},
     evidence::{EvidenceSink, Recorder},
+    feedback::{self, Feedback},
     http::{self, AttachState, Health, Metrics, Pages},
     intel::Feeds,
     kernel::{Attachment, Kernel, KernelError, facts},
     pipeline::{
-        Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, FeedKeeper, Gauges, Hangup, LineReport, Lines, Outlet,
-        PipelineError, SinkReport, Sinks, SourceState, Watch, build_engine, run_line, supervise,
+        Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, FeedKeeper, FeedbackBox, Gauges, Hangup, LineReport, Lines,
+        Outlet, PipelineError, SinkReport, Sinks, SourceState, Watch, build_engine, run_line, supervise,
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
     source::live::LiveSource,
@@ -23,7 +28,7 @@ use crate::{
 };
 
 pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
-    let config = args.effective()?;
+    let mut config = args.effective()?;
     log.start(&config.log, None)?;
     // Everything that can fail does so before anything is attached, the quick things first.
     for name in &config.capture.interfaces {
@@ -31,6 +36,9 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
             return Err(kernel_failure(KernelError::UnknownInterface { name: name.clone() }));
         }
     }
+    let feedback = config.state.dir.join(feedback::FILE);
+    // A mistake in that file must not leave the network unwatched.
+    config.fuse.feedback = read_feedback(&feedback).unwrap_or_default();
     let mut detectors = parts::detectors(&config, Seed::Random)?;
     let feeds = parts::feeds(&config.intel, Seed::Random)?;
     detectors.extend(parts::intel(feeds.as_ref(), Axis::Boottime, Seed::Random));
@@ -64,6 +72,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let watch = Watch {
         ask_stop: Box::new(move || stop_source.stop()),
         hangup: Hangup::Reopen(sinks.queues(), keep_fresh(feeds, &config, &page.pages.metrics)?),
+        reload: reloader(feedback, control.feedback.clone()),
         health: Some(Arc::clone(&page.pages.health)),
         pages: page.listener.map(|listener| (listener, page.pages)),
         roster,
@@ -141,6 +150,33 @@ fn restore(engine: &mut Engine, store: &StateStore) {
         not_known = restored.unknown.join(", "),
         "state restored"
     );
+}
+
+/// The exceptions of the feedback's file; none where it cannot be read.
+fn read_feedback(path: &Path) -> Option<Vec<AllowEntry>> {
+    match Feedback::load(path) {
+        Ok(feedback) => {
+            let allow = feedback.allow();
+            if !allow.is_empty() {
+                tracing::info!(file = %path.display(), exceptions = allow.len(), "feedback read");
+            }
+            Some(allow)
+        }
+        Err(error) => {
+            tracing::warn!("{error}; the feedback in it is not taken up");
+            None
+        }
+    }
+}
+
+/// Reads the feedback again; a file with a mistake leaves what holds as it is.
+fn reloader(path: PathBuf, feedback: FeedbackBox) -> Box<dyn Fn()> {
+    Box::new(move || {
+        if let Some(allow) = read_feedback(&path) {
+            let offset_ns = Axis::Boottime.offset().ns();
+            feedback.put(allow.into_iter().map(|entry| entry.on_axis(offset_ns)).collect());
+        }
+    })
 }
 
 /// The folder with the evidence, where there is one that can be written.

@@ -31,6 +31,11 @@ pub struct AllowEntry {
 }
 
 impl AllowEntry {
+    /// The same entry with its end on an axis whose zero lies `offset_ns` after the Unix epoch.
+    pub fn on_axis(self, offset_ns: u64) -> Self {
+        Self { until: self.until.earlier_by(offset_ns), ..self }
+    }
+
     /// Whether the entry covers an incident of `class` from `source` to `target` at `now_ns`.
     /// Addresses are network order, IPv4 mapped; the clock is the axis `until` stands on.
     pub fn covers(

@@ -7,7 +7,7 @@ use super::{
     saved::{AxisShift, Restored, SavedPart},
 };
 use crate::{
-    config::{FlowSettings, FuseSettings, PayloadSettings, WindowSettings},
+    config::{AllowEntry, FlowSettings, FuseSettings, PayloadSettings, WindowSettings},
     features::{
         FeatureVector, extract,
         window::{HostWindows, WindowStats},
@@ -113,6 +113,11 @@ impl Engine {
         self.due.clear();
         self.flows.due(batch.now_ns, &mut self.due);
         self.observe();
+    }
+
+    /// Takes other feedback, with ends on the axis of the source.
+    pub fn set_feedback(&mut self, feedback: Vec<AllowEntry>) {
+        self.fuse.set_feedback(feedback);
     }
 
     /// Ends all flows, which `judge` then says its last word on.
@@ -225,7 +230,16 @@ impl Engine {
         self.fuse.step(self.now_ns, &judged, findings, out);
         for incident in out.incidents.iter_mut().skip(reported).filter(|incident| incident.stage != Stage::Summary) {
             let id = incident.flow_id;
-            let at_hand = || judged.iter().find(|flow| flow.record.id == id && self.exhibits.is_wanted());
+            let (source, target) = (incident.source, incident.target);
+            let of_its_hosts = |flow: &&Judged<'_>| {
+                let key = &flow.record.key;
+                source.is_none_or(|source| source == key.src) && target.is_none_or(|target| target == key.dst)
+            };
+            // The example may have ended long ago; another flow of the same hosts shows much the same.
+            let at_hand = || {
+                let example = judged.iter().find(|flow| flow.record.id == id);
+                example.or_else(|| judged.iter().find(of_its_hosts)).filter(|_| self.exhibits.is_wanted())
+            };
             let mut exhibit = match self.exhibits.of(id) {
                 Some(exhibit) => exhibit.clone(),
                 None => match at_hand() {

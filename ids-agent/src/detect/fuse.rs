@@ -30,6 +30,8 @@ pub struct FuseStats {
     /// Findings taken in, and those of them that an allow entry silenced.
     pub findings: u64,
     pub findings_allowed: u64,
+    /// Findings that were silenced because somebody called their like false.
+    pub findings_by_feedback: u64,
     /// Findings folded into an incident that was already told.
     pub findings_suppressed: u64,
     /// Reports given, by stage.
@@ -110,6 +112,7 @@ struct Held {
 /// Joins findings into verdicts and incidents.
 pub struct Fuse {
     allow: Vec<AllowEntry>,
+    feedback: Vec<AllowEntry>,
     hold_ns: u64,
     covers: Covers,
     marks: Marks,
@@ -125,6 +128,7 @@ impl Fuse {
         let dedup_ns = settings.dedup_secs.saturating_mul(1_000_000_000);
         Self {
             allow: settings.allow.clone(),
+            feedback: settings.feedback.clone(),
             hold_ns,
             covers: Covers::new(hold_ns, idle_ns),
             marks: Marks::default(),
@@ -165,10 +169,19 @@ impl Fuse {
         }
     }
 
+    /// Takes other feedback; what was told stays told.
+    pub fn set_feedback(&mut self, feedback: Vec<AllowEntry>) {
+        self.feedback = feedback;
+    }
+
     fn take(&mut self, finding: Finding, now_ns: u64) {
         self.stats.findings += 1;
         if self.allow.iter().any(|entry| allows(entry, &finding, now_ns)) {
             self.stats.findings_allowed += 1;
+            return;
+        }
+        if self.feedback.iter().any(|entry| allows(entry, &finding, now_ns)) {
+            self.stats.findings_by_feedback += 1;
             return;
         }
         let score =

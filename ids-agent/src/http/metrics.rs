@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub slots_stale: u64,
     /// Entries that bounded tables let go early, by table.
     pub forgotten: Vec<(&'static str, u64)>,
+    /// Findings that raised no alert, by what silenced them.
+    pub silenced: Vec<(&'static str, u64)>,
     pub flows_judged: u64,
     pub detectors: Vec<(Witness, crate::detect::DetectorStats)>,
     pub engine_queue_batches: u64,
@@ -73,6 +75,7 @@ pub struct Metrics {
     flows_ended: IntCounterVec,
     slots_stale: IntCounter,
     forgotten: IntCounterVec,
+    silenced: IntCounterVec,
     flows_judged: IntCounter,
     findings: IntCounterVec,
     abstained: IntCounterVec,
@@ -149,6 +152,11 @@ impl Metrics {
                 "ids_entries_forgotten_total",
                 "Entries that a bounded table let go early.",
                 &["table"],
+            )?,
+            silenced: plain.counters(
+                "ids_findings_silenced_total",
+                "Findings that raised no alert: on the allow list, or called false by feedback.",
+                &["by"],
             )?,
             flows_judged: plain.counter("ids_flows_judged_total", "Judgements of flows; a long flow has several.")?,
             findings: plain.counters("ids_findings_total", "Findings.", &["witness"])?,
@@ -286,6 +294,9 @@ impl Metrics {
         for (table, total) in &now.forgotten {
             raise(&self.forgotten.with_label_values(&[table]), *total);
         }
+        for (by, total) in &now.silenced {
+            raise(&self.silenced.with_label_values(&[by]), *total);
+        }
         raise(&self.flows_judged, now.flows_judged);
         for (witness, stats) in &now.detectors {
             raise(&self.findings.with_label_values(&[witness.name()]), stats.findings);
@@ -413,6 +424,7 @@ mod tests {
             flows_active: 4,
             flows_ended: vec![("fin", 2)],
             forgotten: vec![("hosts", 1)],
+            silenced: vec![("feedback", 3)],
             queues: vec![QueueGauge { sink: "alerts", lines_max: 9, stats }],
             attached: vec![AttachState {
                 interface: "eth0".into(),
@@ -443,6 +455,7 @@ mod tests {
             "ids_packets_seen_total 10",
             "ids_packets_skipped_total{reason=\"arp\"} 1",
             "ids_flows_ended_total{reason=\"fin\"} 2",
+            "ids_findings_silenced_total{by=\"feedback\"} 3",
             "ids_sink_lines_dropped_total{reason=\"queue_full\",sink=\"alerts\"} 1",
             "ids_attached{direction=\"ingress\",interface=\"eth0\",mode=\"native\"} 1",
             "ids_alerts_total{class=\"port_scan\",severity=\"high\"} 1",

@@ -57,6 +57,8 @@ pub struct Watch {
     /// Asks the line to come to its end.
     pub ask_stop: Box<dyn Fn()>,
     pub hangup: Hangup,
+    /// Done on every SIGHUP that does not end the run: reads anew what may be edited while it runs.
+    pub reload: Box<dyn Fn()>,
     pub pages: Option<(TcpListener, Arc<Pages>)>,
     /// Progress of a service; a replay has none.
     pub health: Option<Arc<Health>>,
@@ -111,7 +113,7 @@ pub fn supervise<T: Send + 'static>(
             thread,
             &mut signals,
             &watch.ask_stop,
-            &watch.hangup,
+            (&watch.hangup, &watch.reload),
             (&watch.roster, watch.deadline),
             service,
         )
@@ -127,7 +129,7 @@ async fn attend<T>(
     thread: JoinHandle<()>,
     signals: &mut Signals,
     ask_stop: &dyn Fn(),
-    hangup: &Hangup,
+    (hangup, reload): (&Hangup, &dyn Fn()),
     (roster, deadline): (&Roster, Duration),
     mut service: Service,
 ) -> Result<Ended<T>, ServeError> {
@@ -142,6 +144,7 @@ async fn attend<T>(
                 (Asked::Hangup, Hangup::Reopen(queues, feeds)) => {
                     queues.iter().for_each(|queue| queue.ask_reopen());
                     feeds.iter().for_each(FeedKeeper::ask_reload);
+                    reload();
                 }
             },
         }
@@ -261,6 +264,7 @@ mod tests {
         Watch {
             ask_stop: Box::new(move || stop.ask()),
             hangup: Hangup::Stop,
+            reload: Box::new(|| {}),
             pages: None,
             health: None,
             roster: roster.clone(),
@@ -287,6 +291,24 @@ mod tests {
     fn a_stop_lets_the_line_come_to_its_end() {
         let ended = interrupted(Duration::ZERO);
         assert!(matches!(ended, Ok(Ended { result: "done", asked: true })), "{ended:?}");
+    }
+
+    #[test]
+    fn a_hangup_reads_anew_what_may_be_edited_and_the_line_goes_on() {
+        let (stop, roster) = (StopFlag::default(), Roster::default());
+        let reloaded = StopFlag::default();
+        let mut watch = watch(&stop, &roster);
+        watch.hangup = Hangup::Reopen(Vec::new());
+        let flag = reloaded.clone();
+        watch.reload = Box::new(move || flag.ask());
+        let ended = supervise(watch, move || {
+            let sent = kill_process(getpid(), Signal::HUP);
+            while sent.is_ok() && !reloaded.is_asked() {
+                thread::yield_now();
+            }
+            "went on"
+        });
+        assert!(matches!(ended, Ok(Ended { result: "went on", asked: false })), "{ended:?}");
     }
 
     #[test]
