@@ -16,8 +16,8 @@ mod site;
 
 pub use allow::{AllowEntry, Expiry, Prefix};
 pub use behaviour::{
-    AppDosSettings, BehaviourSettings, BotSettings, BruteForceSettings, DnsTunnelSettings, FloodSettings,
-    LimitsSettings, ScanSettings, SweepSettings, load_behaviour,
+    AppDosSettings, BeaconSettings, BehaviourSettings, BotSettings, BruteForceSettings, DeviceSettings,
+    DnsTunnelSettings, FloodSettings, LimitsSettings, ScanSettings, SweepSettings, load_behaviour,
 };
 pub use intel::{Category, FEEDS_MAX, FeedKind, FeedSettings, IntelSettings};
 pub use read::{ConfigError, from_text, load, parse_table};

@@ -18,6 +18,8 @@ pub struct BehaviourSettings {
     pub brute_force: BruteForceSettings,
     pub dns_tunnel: DnsTunnelSettings,
     pub bot: BotSettings,
+    pub beacon: BeaconSettings,
+    pub device: DeviceSettings,
     pub limits: LimitsSettings,
 }
 
@@ -28,6 +30,9 @@ pub struct ScanSettings {
     /// Distinct ports that gave no conversation, quick and slow. Closed, silent and merely opened ports count.
     pub ports_60s: f64,
     pub ports_600s: f64,
+    /// The same for TCP over one hour and six.
+    pub ports_3600s: f64,
+    pub ports_21600s: f64,
     /// Of all ports tried, the share that gave none.
     pub unproductive_share: f64,
     /// The same for UDP; the slow one is higher, because applications fall silent more often there.
@@ -37,6 +42,10 @@ pub struct ScanSettings {
     pub protocols_60s: f64,
     /// Distinct odd ICMP requests (timestamp, information, address mask) to one target.
     pub odd_icmp_60s: f64,
+    /// Distinct TCP ports of one target that so many sources together tried in vain.
+    pub crowd_ports_60s: f64,
+    pub crowd_ports_600s: f64,
+    pub crowd_sources: f64,
 }
 
 impl Default for ScanSettings {
@@ -44,11 +53,16 @@ impl Default for ScanSettings {
         Self {
             ports_60s: 12.0,
             ports_600s: 25.0,
+            ports_3600s: 40.0,
+            ports_21600s: 60.0,
             unproductive_share: 0.6,
             udp_ports_60s: 12.0,
             udp_ports_600s: 60.0,
             protocols_60s: 8.0,
             odd_icmp_60s: 2.0,
+            crowd_ports_60s: 60.0,
+            crowd_ports_600s: 150.0,
+            crowd_sources: 10.0,
         }
     }
 }
@@ -134,6 +148,8 @@ pub struct AppDosSettings {
     pub stalled_secs: u64,
     /// Connections open at once that have carried next to nothing, and how little that is.
     pub hoarded: f64,
+    /// The same where they speak HTTP or MQTT.
+    pub hoarded_named: f64,
     pub hoarded_payload_bytes: u64,
     /// HTTP connections in which the browser claims to be another one time after time.
     pub agents_60s: f64,
@@ -157,15 +173,16 @@ impl Default for AppDosSettings {
             stalled_60s: 20.0,
             stalled_secs: 5,
             hoarded: 300.0,
+            hoarded_named: 100.0,
             hoarded_payload_bytes: 512,
             agents_60s: 6.0,
             agents_share: 0.2,
             parameters_60s: 20.0,
             parameters_share: 0.5,
             slow_reads_60s: 20.0,
-            handshakes_10s: 200.0,
+            handshakes_10s: 60.0,
             mqtt_packets_10s: 1000.0,
-            requests_10s: 1500.0,
+            requests_10s: 1000.0,
         }
     }
 }
@@ -299,6 +316,54 @@ impl Default for BotSettings {
     }
 }
 
+/// Connections come like clockwork, and are odd in other ways too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BeaconSettings {
+    /// Connections, or bursts of them, before a period is looked for.
+    pub beats_min: f64,
+    /// Median deviation from the period, as its share.
+    pub jitter_max: f64,
+    /// Of: no name, a foreign port, one small size, no program named. Period alone is never told.
+    pub oddities_min: f64,
+}
+
+impl Default for BeaconSettings {
+    fn default() -> Self {
+        Self { beats_min: 10.0, jitter_max: 0.3, oddities_min: 3.0 }
+    }
+}
+
+/// A device of the house departs from its own past.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeviceSettings {
+    /// Hours with traffic that have to be known before an hour can be too much.
+    pub learn_hours: f64,
+    /// What an hour has to send out at least, the median deviations it has to exceed the median by, and the times
+    /// it has to exceed the busiest hour by.
+    pub sent_mb_min: f64,
+    pub sent_deviations: f64,
+    pub sent_times_max: f64,
+    /// One upload in clear or in an unknown protocol that is told even of an unknown device, at low severity.
+    pub upload_mb_min: f64,
+    /// Days after which a device with few services counts as simple, and a new one as news.
+    pub simple_days: i64,
+}
+
+impl Default for DeviceSettings {
+    fn default() -> Self {
+        Self {
+            learn_hours: 24.0,
+            sent_mb_min: 50.0,
+            sent_deviations: 8.0,
+            sent_times_max: 3.0,
+            upload_mb_min: 200.0,
+            simple_days: 3,
+        }
+    }
+}
+
 /// Bounds of what is remembered; beyond them the idlest goes first, counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -308,6 +373,7 @@ pub struct LimitsSettings {
     pub sources_max: usize,
     pub targets_max: usize,
     pub services_max: usize,
+    pub devices_max: usize,
     /// An unanswered flow counts as such after this long.
     pub grace_millis: u64,
     /// While something goes on it is reported again when it has doubled, and at least this often.
@@ -322,6 +388,7 @@ impl Default for LimitsSettings {
             sources_max: 8192,
             targets_max: 4096,
             services_max: 8192,
+            devices_max: 512,
             grace_millis: 1000,
             repeat_secs: 5,
         }

@@ -10,7 +10,9 @@ use std::{collections::VecDeque, fmt, hash::Hash, net::IpAddr, net::Ipv6Addr};
 use foldhash::quality::FixedState;
 use ids_common::{flow::FlowKey, wire};
 
-use super::{Class, Detector, DetectorStats, Evidence, Finding, Judged, Severity, Subject, Witness};
+use super::{
+    Class, Detector, DetectorStats, Evidence, Finding, Judged, Severity, StateError, Subject, Witness, saved::AxisShift,
+};
 use crate::{
     bounded::{BoundedMap, Place},
     config::BehaviourSettings,
@@ -19,8 +21,10 @@ use crate::{
 };
 
 mod app_dos;
+mod beacon;
 mod bot;
 mod brute_force;
+mod device;
 mod dns_tunnel;
 mod flood;
 mod icmp_tunnel;
@@ -31,8 +35,10 @@ mod tests;
 mod track;
 
 use app_dos::AppDos;
+use beacon::Beacons;
 use bot::Bots;
 use brute_force::BruteForce;
+use device::Devices;
 use dns_tunnel::DnsTunnel;
 use flood::Floods;
 use scan::Scans;
@@ -129,6 +135,7 @@ struct Mark {
     requested: bool,
     slow_read: bool,
     handshake: bool,
+    uploaded: bool,
     tried: bool,
     failed: bool,
 }
@@ -145,6 +152,8 @@ pub struct Behaviour {
     brute_force: BruteForce,
     dns_tunnel: DnsTunnel,
     bots: Bots,
+    beacons: Beacons,
+    devices: Devices,
     stats: DetectorStats,
 }
 
@@ -169,6 +178,8 @@ impl Behaviour {
             brute_force: BruteForce::new(settings, &keyed),
             dns_tunnel: DnsTunnel::new(settings, &keyed),
             bots: Bots::new(settings, &keyed),
+            beacons: Beacons::new(settings, &keyed),
+            devices: Devices::new(settings),
             stats: DetectorStats::default(),
         }
     }
@@ -196,6 +207,7 @@ impl Behaviour {
             requested: false,
             slow_read: false,
             handshake: false,
+            uploaded: false,
             tried: false,
             failed: false,
         });
@@ -225,6 +237,8 @@ impl Behaviour {
         self.brute_force.see(&mut sight, findings);
         self.dns_tunnel.see(&mut sight, findings);
         self.bots.see(&sight, findings);
+        self.beacons.see(&sight, findings);
+        self.devices.see(&mut sight, outcome, findings);
         icmp_tunnel::see(&mut sight, findings);
         if ended && !mark.waits {
             place.map(|place| self.marks.remove_at(place));
@@ -306,6 +320,25 @@ impl Detector for Behaviour {
         self.stats.findings += (findings.len() - before) as u64;
     }
 
+    /// What a device does while something of weight is said of it is not taken for usual.
+    fn learn(&mut self, findings: &[Finding]) {
+        for finding in findings.iter().filter(|finding| finding.severity <= Severity::Medium) {
+            self.devices.taint(finding.exemplar.src);
+        }
+    }
+
+    fn state_name(&self) -> Option<&'static str> {
+        Some(device::STATE)
+    }
+
+    fn save(&self, _now_ns: u64, out: &mut Vec<u8>) {
+        self.devices.save(out);
+    }
+
+    fn restore(&mut self, saved: &[u8], shift: AxisShift) -> Result<(), StateError> {
+        self.devices.restore(saved, shift)
+    }
+
     fn stats(&self) -> DetectorStats {
         let forgotten = self.marks.evicted()
             + self.scans.evicted()
@@ -313,7 +346,9 @@ impl Detector for Behaviour {
             + self.app_dos.evicted()
             + self.brute_force.evicted()
             + self.dns_tunnel.evicted()
-            + self.bots.evicted();
+            + self.bots.evicted()
+            + self.beacons.evicted()
+            + self.devices.evicted();
         DetectorStats { forgotten, ..self.stats }
     }
 }
@@ -452,6 +487,17 @@ fn evidence(feature: &'static str, value: f64, normal_high: f64, unit: &'static 
 /// An address as written: IPv4 out of its mapping.
 fn address(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
+}
+
+/// Whether an address is one of the house: private, shared, link-local or of this host.
+fn is_inside(bytes: [u8; 16]) -> bool {
+    match address(bytes) {
+        IpAddr::V4(v4) => {
+            let shared = matches!(v4.octets(), [100, 64..=127, ..]);
+            v4.is_private() || v4.is_link_local() || v4.is_loopback() || shared
+        }
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback(),
+    }
 }
 
 /// Whether an address stands for many hosts: multicast, or IPv4's limited broadcast.

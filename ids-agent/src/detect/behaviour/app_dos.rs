@@ -28,6 +28,9 @@ const SLOW_WINDOW_MAX: u16 = 4_096;
 /// A TLS client that says no more than this has asked for nothing behind the handshake.
 const HANDSHAKE_PACKETS_MAX: u32 = 2;
 const HANDSHAKE_BYTES_MAX: u64 = 2_500;
+/// The same with a goodbye.
+const PARTING_PACKETS_MAX: u32 = 3;
+const PARTING_BYTES_MAX: u64 = 700;
 /// An MQTT client that has said less is still greeting and subscribing.
 const MESSAGES_MIN: u32 = 20;
 
@@ -43,6 +46,8 @@ pub(super) struct AppDos {
 struct Service {
     stalled: Decayed,
     hoarded: f64,
+    /// Whether what is hoarded speaks HTTP or MQTT: there it takes fewer.
+    named: bool,
     requests: Decayed,
     requests_60s: Decayed,
     agents: DistinctSecs,
@@ -110,8 +115,7 @@ impl AppDos {
         let handshake = !sight.mark.handshake
             && (sight.ended || closing)
             && app == AppProto::Tls
-            && forward.payload_packets <= HANDSHAKE_PACKETS_MAX
-            && forward.payload_bytes <= HANDSHAKE_BYTES_MAX;
+            && is_bare_handshake(forward.payload_packets, forward.payload_bytes);
         let talks = app == AppProto::Mqtt && forward.payload_packets >= MESSAGES_MIN;
         let messages = if talks { sight.forward_packets } else { 0 };
         let counts = [stalled, hoarded, requested, slow_read, handshake, messages > 0, sight.mark.hoarded];
@@ -130,6 +134,7 @@ impl AppDos {
         }
         if hoarded != sight.mark.hoarded {
             service.hoarded = (service.hoarded + if hoarded { 1.0 } else { -1.0 }).max(0.0);
+            service.named = matches!(app, AppProto::Http | AppProto::Mqtt);
             sight.mark.hoarded = hoarded;
         }
         if slow_read {
@@ -164,6 +169,7 @@ impl Service {
         Self {
             stalled: Decayed::default(),
             hoarded: 0.0,
+            named: false,
             requests: Decayed::default(),
             requests_60s: Decayed::default(),
             agents: DistinctSecs::new(AGENTS_SECS),
@@ -183,6 +189,11 @@ fn first_parameter(path: &str) -> Option<&str> {
     (!name.is_empty() && name.bytes().any(|byte| !byte.is_ascii_digit())).then_some(name)
 }
 
+fn is_bare_handshake(packets: u32, bytes: u64) -> bool {
+    (packets <= HANDSHAKE_PACKETS_MAX && bytes <= HANDSHAKE_BYTES_MAX)
+        || (packets <= PARTING_PACKETS_MAX && bytes <= PARTING_BYTES_MAX)
+}
+
 /// Slow attacks aim at web servers; a request that never ends may not be told as one.
 fn is_web_or_unknown(app: AppProto) -> bool {
     matches!(app, AppProto::Http | AppProto::Unknown)
@@ -200,11 +211,12 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
             what: format!("{} connections that send little and never finish a request", spoken_count(stalled.round())),
         });
     }
-    if service.hoarded >= settings.hoarded {
+    let hoarded_max = if service.named { settings.hoarded_named } else { settings.hoarded };
+    if service.hoarded >= hoarded_max {
         return Some(Reached {
             kind: "hoarded_connections",
             count: service.hoarded,
-            threshold: settings.hoarded,
+            threshold: hoarded_max,
             feature: "hoarded_connections",
             what: format!("{} connections at once that carry next to nothing", spoken_count(service.hoarded)),
         });

@@ -36,21 +36,8 @@ pub(super) enum Kind {
     Never,
 }
 
-/// Names that lead nowhere outside, or to an address: nothing can be carried below them.
-const LOCAL: [&str; 12] = [
-    "arpa",
-    "local",
-    "localdomain",
-    "localhost",
-    "lan",
-    "home",
-    "internal",
-    "intranet",
-    "corp",
-    "private",
-    "test",
-    "invalid",
-];
+/// Names that lead to an address, or nowhere: nothing is carried below them.
+const LOCAL: [&str; 2] = ["arpa", "localhost"];
 /// No top-level domain is longer, but for encoded ones (`xn--`).
 const TOP_BYTES_MAX: usize = 18;
 /// A label longer than this, without the hyphens that people put between words, is no word.
@@ -174,7 +161,6 @@ mod tests {
             "4.3.2.1.zen.example.org",
             "1.b.2.5.c.6.e.f.f.f.7.e.3.7.2.e.0.0.0.0.0.0.0.0.0.0.0.0.0.8.e.f.ip6.arpa",
             "7.7.168.192.in-addr.arpa",
-            "_googlecast._tcp.local",
             "printer.lan",
             "example.net",
             "net",

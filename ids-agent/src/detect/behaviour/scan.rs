@@ -17,8 +17,10 @@ use crate::{
 const QUICK_SECS: u64 = 60;
 const SLOW_SECS: u64 = 600;
 const WINDOWS_SECS: [u64; 2] = [QUICK_SECS, SLOW_SECS];
+/// For ports of one target: whoever tries one a minute is seen over an hour, one in five minutes over six.
+const PATIENT_SECS: [u64; 2] = [3_600, 21_600];
 /// A scan is another one after so long a silence.
-const SILENCE_NS: u64 = SLOW_SECS * SEC;
+const SILENCE_NS: u64 = PATIENT_SECS[0] * SEC;
 /// Traceroute sends UDP to ports counted up from here, with a small TTL.
 const TRACEROUTE_PORTS: std::ops::RangeInclusive<u16> = 33_434..=33_689;
 const TRACEROUTE_TTL_MAX: u8 = 40;
@@ -27,7 +29,8 @@ const SERVICE_PORTS_END: u16 = 1_024;
 
 pub(super) struct Scans {
     hasher: FixedState,
-    pairs: BoundedMap<([u8; 16], [u8; 16], Transport), Tally>,
+    pairs: BoundedMap<([u8; 16], [u8; 16], Transport), Pair>,
+    targets: BoundedMap<[u8; 16], Crowd>,
     services: BoundedMap<([u8; 16], u16, Transport), Tally>,
     sources: BoundedMap<[u8; 16], Scatter>,
     scan: ScanSettings,
@@ -57,6 +60,24 @@ struct Tally {
     silent: u32,
     /// Attempts in vain by kind of probe.
     probes: [u32; PROBES.len()],
+    run: Run,
+}
+
+/// What one source tried of one target.
+#[derive(Debug)]
+struct Pair {
+    tally: Tally,
+    /// The same over hours.
+    tried: DistinctSecs,
+    good: DistinctSecs,
+}
+
+/// TCP ports of one target that anyone tried in vain, and by whom.
+#[derive(Debug)]
+struct Crowd {
+    ports: DistinctSecs,
+    sources: DistinctSecs,
+    good: DistinctSecs,
     run: Run,
 }
 
@@ -99,6 +120,7 @@ impl Scans {
         Self {
             hasher: keyed.hasher.clone(),
             pairs: keyed.map(limits.pairs_max),
+            targets: keyed.map(limits.targets_max),
             services: keyed.map(limits.services_max),
             sources: keyed.map(limits.sources_max),
             scan: settings.scan.clone(),
@@ -108,7 +130,7 @@ impl Scans {
     }
 
     pub(super) fn evicted(&self) -> u64 {
-        self.pairs.evicted() + self.services.evicted() + self.sources.evicted()
+        self.pairs.evicted() + self.targets.evicted() + self.services.evicted() + self.sources.evicted()
     }
 
     /// An attempt by which a source may look for ports of the target, and for targets.
@@ -133,6 +155,7 @@ impl Scans {
             scatter.tally.count(attempt, both, answered);
             scatter.targets.insert(target, attempt.at_ns);
             findings.extend(scattered(scatter, attempt, &self.sweep, self.repeat_ns));
+            self.attempt_of_many(attempt, findings);
         }
     }
 
@@ -146,9 +169,72 @@ impl Scans {
             Transport::Tcp | Transport::Udp | Transport::Ping | Transport::Sctp => self.hasher.hash_one(key.dst_port),
         };
         let productive = attempt.outcome == Outcome::Engaged;
-        let tally = self.pairs.touch_or_insert(&(key.src, key.dst, transport), || Tally::new(attempt));
-        tally.count(attempt, port, productive);
-        findings.extend(vertical(tally, attempt, transport, &self.scan, self.repeat_ns));
+        let new = || Pair {
+            tally: Tally::new(attempt),
+            tried: DistinctSecs::new(PATIENT_SECS),
+            good: DistinctSecs::new(PATIENT_SECS),
+        };
+        let pair = self.pairs.touch_or_insert(&(key.src, key.dst, transport), new);
+        pair.tally.count(attempt, port, productive);
+        let counts = if productive { &mut pair.good } else { &mut pair.tried };
+        counts.insert(port, attempt.at_ns);
+        findings.extend(vertical(pair, attempt, transport, &self.scan, self.repeat_ns));
+    }
+
+    /// One target, a port or two from each of many sources.
+    fn attempt_of_many(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
+        let (key, at_ns) = (&attempt.key, attempt.at_ns);
+        let new = || Crowd {
+            ports: DistinctSecs::new(WINDOWS_SECS),
+            sources: DistinctSecs::new(WINDOWS_SECS),
+            good: DistinctSecs::new(WINDOWS_SECS),
+            run: Run::new(at_ns, *key, attempt.id),
+        };
+        let crowd = self.targets.touch_or_insert(&key.dst, new);
+        let port = self.hasher.hash_one(key.dst_port);
+        if attempt.outcome == Outcome::Engaged {
+            crowd.good.insert(port, at_ns);
+            return;
+        }
+        if attempt.before.is_some() {
+            return;
+        }
+        crowd.run.go_on(at_ns, SILENCE_NS, *key, attempt.id);
+        crowd.ports.insert(port, at_ns);
+        crowd.sources.insert(self.hasher.hash_one(key.src), at_ns);
+        let last_ns = crowd.run.last_ns;
+        let counts = crowd.ports.counts(last_ns).into_iter().zip(crowd.sources.counts(last_ns));
+        let thresholds = [self.scan.crowd_ports_60s, self.scan.crowd_ports_600s];
+        let mut reached =
+            counts.zip(thresholds).zip(crowd.good.counts(last_ns)).filter(|(((ports, sources), threshold), good)| {
+                ports >= threshold
+                    && *sources >= self.scan.crowd_sources
+                    && *good <= (1.0 - self.scan.unproductive_share) * ports
+            });
+        let Some((((ports, sources), threshold), _)) = reached.next() else { return };
+        if !crowd.run.pace.is_due(last_ns, ports, self.repeat_ns) {
+            return;
+        }
+        let reason = format!(
+            "{} sources together tried {} ports of {} in vain in {}",
+            spoken_count(sources),
+            spoken_count(ports),
+            address(key.dst),
+            spoken_secs(crowd.run.secs().min(SLOW_SECS as f64)),
+        );
+        let statement = Statement {
+            class: Class::PortScan,
+            kind: "distributed_scan",
+            score: score(ports, threshold),
+            severity: Severity::Medium,
+            subject: Subject::Target { dst: key.dst },
+            reason,
+            evidence: vec![
+                evidence("ports_without_conversation", ports, threshold, "ports"),
+                evidence("sources", sources, self.scan.crowd_sources, "hosts"),
+            ],
+        };
+        findings.push(statement.into_finding(&crowd.run));
     }
 }
 
@@ -250,8 +336,20 @@ impl Tally {
     }
 }
 
+impl Pair {
+    /// The same as for a tally, over hours.
+    fn exceeds_patiently(&self, thresholds: [f64; 2], share_min: f64) -> Option<Excess> {
+        let last_ns = self.tally.run.last_ns;
+        let windows = self.tried.counts(last_ns).into_iter().zip(self.good.counts(last_ns));
+        let excesses = windows.zip(thresholds).zip(PATIENT_SECS).map(|(((vain, good), threshold), window_secs)| {
+            Excess { window_secs, tried: vain + good, vain, threshold }
+        });
+        excesses.into_iter().find(|excess| excess.vain >= excess.threshold && excess.vain >= share_min * excess.tried)
+    }
+}
+
 fn vertical(
-    tally: &mut Tally,
+    pair: &mut Pair,
     attempt: &Attempt,
     transport: Transport,
     settings: &ScanSettings,
@@ -263,7 +361,12 @@ fn vertical(
         Transport::OddIcmp => (settings.odd_icmp_60s, settings.odd_icmp_60s),
         Transport::Tcp | Transport::Sctp | Transport::Ping => (settings.ports_60s, settings.ports_600s),
     };
-    let Excess { window_secs, tried, vain, threshold } = tally.exceeds([quick, slow], settings.unproductive_share)?;
+    let mut excess = pair.tally.exceeds([quick, slow], settings.unproductive_share);
+    if excess.is_none() && transport == Transport::Tcp {
+        excess = pair.exceeds_patiently([settings.ports_3600s, settings.ports_21600s], settings.unproductive_share);
+    }
+    let Excess { window_secs, tried, vain, threshold } = excess?;
+    let tally = &mut pair.tally;
     if !tally.run.pace.is_due(tally.run.last_ns, vain, repeat_ns) {
         return None;
     }

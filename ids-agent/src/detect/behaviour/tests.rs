@@ -11,8 +11,11 @@ use crate::{
     payload::{AppProto, HttpFacts, Login},
 };
 
+mod beacon;
 mod bot;
+mod device;
 mod dns_tunnel;
+mod scan;
 mod service;
 
 type Flow = (Fabricated, PayloadFacts);

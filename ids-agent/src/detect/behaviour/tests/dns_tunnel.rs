@@ -257,3 +257,19 @@ fn pings_of_any_size_are_quiet() {
     flows.push(bare(rising));
     check_quiet(&flows);
 }
+
+#[test]
+fn more_than_anyone_pings_is_data_carried_out() {
+    let pings = |count: u32, size: u32, gap_ns: u64| {
+        let mut flow = Fabricated::new(key(client(), 8, victim(), 0, PROTO_ICMP), 10 * SEC);
+        for _ in 0..count {
+            flow = flow.packet(There, 0, size).packet(Back, 0, size).wait(gap_ns);
+        }
+        flow
+    };
+    let carried = pings(300, 800, 30 * MS);
+    let id = carried.record().id;
+    check(&[bare(carried)], &[(Class::Exfiltration, "icmp_volume", Subject::Flow { id })]);
+    check_quiet(&[bare(pings(600, 1_472, SEC))]);
+    check_quiet(&[bare(pings(600, 56, 20 * MS))]);
+}

@@ -1,0 +1,45 @@
+//! Scans that take their time or share the work, and what looks like them.
+
+use super::*;
+
+#[test]
+fn a_port_a_minute_is_told_within_the_hour_and_one_in_five_within_six() {
+    for gap_secs in [60, 290] {
+        let scan: Vec<Flow> = (0..70u16)
+            .map(|n| bare(tcp(attacker(), 40_000, victim(), n + 1, 10 * SEC + u64::from(n) * gap_secs * SEC).syn()))
+            .collect();
+        check(&scan, &[(Class::PortScan, "syn_scan", pair(attacker(), victim()))]);
+    }
+}
+
+#[test]
+fn a_scan_shared_by_many_sources_is_told_of_its_target() {
+    let scan: Vec<Flow> = (0..200u16)
+        .map(|n| {
+            let source = host(7, 0, (n % 40) as u8);
+            bare(tcp(source, 40_000, victim(), n + 1, 10 * SEC + u64::from(n) * 100 * MS).refused())
+        })
+        .collect();
+    check(&scan, &[(Class::PortScan, "distributed_scan", Subject::Target { dst: victim() })]);
+}
+
+#[test]
+fn strangers_that_knock_at_one_port_are_no_scan() {
+    let knocks: Vec<Flow> = (0..200u16)
+        .map(|n| {
+            bare(tcp(host(7, 0, (n % 100) as u8), 40_000, victim(), 51_413, 10 * SEC + u64::from(n) * SEC).refused())
+        })
+        .collect();
+    check_quiet(&knocks);
+}
+
+#[test]
+fn a_device_with_many_services_tried_over_hours_is_quiet() {
+    let flows: Vec<Flow> = (0..120u16)
+        .map(|n| {
+            let flow = tcp(attacker(), 20_000 + n, victim(), 1 + n % 60, 10 * SEC + u64::from(n) * 100 * SEC);
+            bare(if n % 60 < 30 { flow.handshake().exchange(100, 100).closed() } else { flow.refused() })
+        })
+        .collect();
+    check_quiet(&flows);
+}
