@@ -200,7 +200,7 @@ pub struct BruteForceSettings {
     /// Short connections to SSH, Telnet, FTP, RDP or VNC, quick and slow.
     pub sessions_60s: f64,
     pub sessions_600s: f64,
-    /// What counts as short: at most so long, and so many payload bytes from the server.
+    /// What counts as short: at most so long, and so many payload bytes either way.
     pub session_secs_max: u64,
     pub session_bytes_max: u64,
     /// Failed logins at one service from many sources.
@@ -218,7 +218,7 @@ impl Default for BruteForceSettings {
             failed_600s: 15.0,
             failed_3600s: 30.0,
             web_tries_60s: 20.0,
-            sessions_60s: 10.0,
+            sessions_60s: 8.0,
             sessions_600s: 20.0,
             session_secs_max: 90,
             session_bytes_max: 4000,

@@ -167,7 +167,8 @@ fn is_foreign(key: &FlowKey, app: AppProto) -> bool {
 }
 
 fn finding(service: &mut Service, sight: &Sight<'_>, settings: &BeaconSettings) -> Option<Finding> {
-    if (service.beats.len() as f64) < settings.beats_min {
+    // Within the house machines poll each other in protocols of their own.
+    if (service.beats.len() as f64) < settings.beats_min || is_inside(sight.record.key.dst) {
         return None;
     }
     let nearly_all = |count: u32| u64::from(count) * 10 >= u64::from(service.seen) * 9;

@@ -153,6 +153,7 @@ impl BruteForce {
             )
             && sight.payload.login != Login::Succeeded
             && record.forward.payload_bytes > 0
+            && record.forward.payload_bytes <= self.settings.session_bytes_max
             && backward.payload_bytes > 0
             && backward.payload_bytes <= self.settings.session_bytes_max
             && lasted_ns <= self.settings.session_secs_max.saturating_mul(SEC)

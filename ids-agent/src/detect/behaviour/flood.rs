@@ -117,7 +117,7 @@ impl Floods {
         }
         match attempt.probe {
             Probe::Syn if attempt.half_open => service.half_open.add(at_ns, TAU_SECS, weight),
-            Probe::Fin | Probe::Null | Probe::Xmas | Probe::Ack | Probe::Stray => {
+            Probe::Fin | Probe::Null | Probe::Xmas | Probe::Ack | Probe::Denial | Probe::Stray => {
                 service.stray.add(at_ns, TAU_SECS, weight);
             }
             _ => {}

@@ -23,7 +23,7 @@ const MAGICS: [&[u8]; 3] = [&[0xd5, 0x20, 0x08, 0x80], b"hanc", b"hans"];
 /// So much, at such a pace and in such packets, is data: the largest ping of Ethernet is 1,472 bytes a second. What
 /// comes quicker than the last is a flood.
 const CARRIED_BYTES_MIN: f64 = 100_000.0;
-const CARRIED_BYTES_PER_SEC: f64 = 2_500.0;
+const CARRIED_BYTES_PER_SEC: f64 = 5_000.0;
 const CARRIED_PACKET_BYTES: f64 = 128.0;
 const CARRIED_PACKETS_PER_SEC_MAX: f64 = 90.0;
 

@@ -161,6 +161,8 @@ impl Scans {
 
     /// The same for ports alone.
     pub(super) fn attempt_on_pair(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
+        let question = question_of(attempt);
+        let attempt = question.as_ref().unwrap_or(attempt);
         let Some(transport) = transport_of(attempt).filter(|transport| *transport != Transport::Ping) else { return };
         let key = &attempt.key;
         let port = match transport {
@@ -256,8 +258,22 @@ fn transport_of(attempt: &Attempt) -> Option<Transport> {
         Probe::Sctp => Some(Transport::Sctp),
         Probe::Protocol => Some(Transport::Protocol),
         Probe::OddIcmp => Some(Transport::OddIcmp),
-        Probe::Stray | Probe::Other => None,
+        Probe::Denial | Probe::Stray | Probe::Other => None,
     }
+}
+
+/// What a service must have been asked that refuses out of the blue. Clients that let go of old connections look the
+/// same, but not from a port of a service.
+fn question_of(attempt: &Attempt) -> Option<Attempt> {
+    let key = &attempt.key;
+    let refuses = attempt.probe == Probe::Denial && is_service_port(key.src_port) && key.dst_port >= SERVICE_PORTS_END;
+    refuses.then(|| Attempt {
+        key: key.reversed(),
+        probe: Probe::Syn,
+        outcome: Outcome::Refused,
+        before: None,
+        ..*attempt
+    })
 }
 
 /// Whether strangers look for a service at a port: the system ports, and those above that worms and scanners of

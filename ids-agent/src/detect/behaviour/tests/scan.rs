@@ -1,5 +1,7 @@
 //! Scans that take their time or share the work, and what looks like them.
 
+use ids_common::wire::TCP_RST;
+
 use super::*;
 
 #[test]
@@ -21,6 +23,17 @@ fn a_scan_shared_by_many_sources_is_told_of_its_target() {
         })
         .collect();
     check(&scan, &[(Class::PortScan, "distributed_scan", Subject::Target { dst: victim() })]);
+}
+
+#[test]
+fn refusals_of_questions_in_fragments_tell_the_scan() {
+    let denies = |src_port: u16, dst_port: u16, n: u64| {
+        bare(tcp(victim(), src_port, attacker(), dst_port, 10 * SEC + n * 10 * MS).packet(There, TCP_RST | TCP_ACK, 0))
+    };
+    let scan: Vec<Flow> = (1..200u16).map(|port| denies(port, 35_074, u64::from(port))).collect();
+    check(&scan, &[(Class::PortScan, "syn_scan", pair(attacker(), victim()))]);
+    let farewells: Vec<Flow> = (0..200u16).map(|n| denies(40_000 + n, 443, u64::from(n))).collect();
+    check_quiet(&farewells);
 }
 
 #[test]
