@@ -218,7 +218,7 @@ impl Default for BruteForceSettings {
             failed_600s: 15.0,
             failed_3600s: 30.0,
             web_tries_60s: 20.0,
-            sessions_60s: 8.0,
+            sessions_60s: 10.0,
             sessions_600s: 20.0,
             session_secs_max: 90,
             session_bytes_max: 4000,
