@@ -92,7 +92,7 @@ def speed_test(host, rng, world):
     """As much as the line gives for seconds, by several connections, down and then up."""
     site = rng.choice(world.of("cdn") + world.of("mirror"))
     for direction in ("down", "up"):
-        until = time.monotonic() + rng.uniform(4, 8)
+        until = time.monotonic() + rng.uniform(2, 4)
 
         def lane(number, direction=direction, until=until):
             chance = random.Random(f"{number}{direction}")

@@ -51,7 +51,11 @@ class Host:
 
     def rng(self, *labels):
         """The same seed, host and label give the same choices in the same order."""
-        return random.Random("/".join(str(part) for part in (self.plan["seed"], self.name, *labels)))
+        return self.chance(self.plan, self.name, *labels)
+
+    @staticmethod
+    def chance(plan, name, *labels):
+        return random.Random("/".join(str(part) for part in (plan["seed"], name, *labels)))
 
     def log(self, text):
         self.log_file.write(f"{time.time():.3f} {text}\n")

@@ -1,4 +1,4 @@
-"""The program of one host: `life.py prepare|serve|live|check PLAN [HOST]`. Starts what the host offers, or what is done on it."""
+"""The program of one host: `life.py prepare|serve|live|check|show PLAN [HOST]`. Starts what it offers, or what is done on it."""
 
 import json
 import os
@@ -117,6 +117,28 @@ def check(plan):
         sys.exit("that is no benign life: see what the programs said")
 
 
+def show(plan):
+    """What the seed has decided, and whether the programs know all of it."""
+    import devices
+    import looks
+
+    world = World(plan)
+    for name, roles in sorted(world.devices.items()):
+        unknown = set(roles) - set(devices.START)
+        if unknown:
+            sys.exit(f"nobody knows what {sorted(unknown)} on {name} do")
+        print(name, " ".join(roles))
+    for name in world.looks:
+        who, _ = looks.LOOKS[name]
+        if not world.with_device(*who):
+            sys.exit(f"nobody is there who could do {name}")
+        print("look", name)
+    for site in world.sites:
+        print(site.kind, site.name, site.v4, site.v6, site.host, site.stack)
+    for host in sorted(world.devices):
+        print(host, kit.Host.chance(plan, host, "beat", 0).random())
+
+
 def main():
     verb, path = sys.argv[1], sys.argv[2]
     with open(path) as text:
@@ -135,6 +157,8 @@ def main():
         live(plan, sys.argv[3])
     elif verb == "check":
         check(plan)
+    elif verb == "show":
+        show(plan)
     else:
         sys.exit(f"no such verb: {verb}")
     # Threads of actors may still wait for an answer.

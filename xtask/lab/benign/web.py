@@ -378,7 +378,7 @@ def game_download(host, rng, world):
     """Consoles and launchers load a big file by several connections, each with its range, again and again."""
     site = rng.choice(world.of("mirror") + world.of("cdn"))
     lanes = rng.choice([4, 6, 8])
-    size, step = rng.randrange(20_000_000, 50_000_000), 1 << 20
+    size, step = rng.randrange(4_000_000, 14_000_000), 1 << 19
 
     def lane(number):
         try:

@@ -174,8 +174,17 @@ fn described(host: &Host) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{Shape, World, accompany};
-    use crate::lab::{plan::Plan, rng::Rng};
+    use std::process::Command;
+
+    use super::{SCENARIOS, Shape, World, accompany, scenarios};
+    use crate::{
+        lab::{
+            plan::{Plan, Wish},
+            rng::Rng,
+        },
+        process::{find, quiet},
+        workspace,
+    };
 
     #[test]
     fn the_background_of_an_attack_leaves_its_machines_to_the_attack() {
@@ -187,5 +196,37 @@ mod tests {
         for host in on {
             assert!(!["server1", "site3", "inside1", "outside1"].contains(&host.as_str()), "{host}");
         }
+    }
+
+    #[test]
+    fn the_programs_know_every_device_and_look_alike_and_a_seed_decides_them() {
+        if find("python3").is_none() {
+            println!("skipped: no python3");
+            return;
+        }
+        let wish = Wish { seconds: 3_600 };
+        let of = |seed| scenarios().map(|scenario| shown(&decided(scenario, seed, &wish))).collect::<Vec<_>>();
+        let (first, other) = (of(3), of(4));
+        assert!(first.iter().all(|text| text.contains("look ")), "{first:?}");
+        assert!(first.iter().zip(&other).all(|(one, two)| one != two));
+        assert_eq!(first[0], shown(&decided(&SCENARIOS[0], 3, &wish)));
+    }
+
+    /// The settings that the programs of a run get.
+    fn decided(scenario: &super::Scenario, seed: u64, wish: &Wish) -> String {
+        let world = World::new(seed, scenario.name, scenario.shape);
+        let plan = (scenario.plan)(&world, &mut Rng::new(seed, scenario.name), wish);
+        plan.files.iter().find(|(name, _)| name == "life.json").map(|(_, text)| text.clone()).unwrap()
+    }
+
+    fn shown(settings: &str) -> String {
+        let dir = std::env::temp_dir().join(format!("ids-lab-test-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("life.json");
+        std::fs::write(&path, settings).unwrap();
+        let program = workspace::root().unwrap().join("xtask/lab/benign/life.py");
+        let text = quiet(Command::new("python3").arg("-B").arg(program).arg("show").arg(&path));
+        std::fs::remove_dir_all(&dir).unwrap();
+        text.unwrap()
     }
 }
