@@ -18,8 +18,12 @@ const CALLED_FROM: u8 = 70;
 const FLOWS_MAX: usize = 8_192;
 /// Services of which flows with signs are counted.
 const SERVICES_MAX: usize = 4_096;
-/// Flows with signs from one source to one service from which its other requests are taken for part of the attack.
+/// Flows called attacks from one source to one service from which its other requests are taken for part of the attack;
+/// and flows that are merely odd, all of the same class, from which it is called one.
 const SERVICE_FLOWS_MIN: u32 = 3;
+const SERVICE_ODD_FLOWS_MIN: u32 = 5;
+/// Sureness from which a flow counts as odd.
+const ODD_FROM: u8 = 62;
 /// Flows with signs count together if no more than this lies between one and the next.
 const SERVICE_PAUSE_NS: u64 = 30_000_000_000;
 
@@ -31,12 +35,15 @@ struct Said {
     counted: bool,
 }
 
-/// Flows with signs from one source to one service.
+/// Flows with signs of one class from one source to one service.
 #[derive(Debug)]
 struct Service {
-    class: Class,
+    /// Of the surest flow, as a name and in words.
     kind: &'static str,
+    words: &'static str,
+    /// All of them, and those that are called attacks by themselves.
     flows: u32,
+    called: u32,
     first_ns: u64,
     last_ns: u64,
     sureness: u8,
@@ -48,6 +55,7 @@ struct ServiceKey {
     dst: [u8; 16],
     port: u16,
     proto: u8,
+    class: Class,
 }
 
 pub struct Payload {
@@ -68,7 +76,7 @@ impl Payload {
 
     fn flow(&mut self, record: &FlowRecord, signs: &FlowSigns, findings: &mut Vec<Finding>) {
         let Some(weighed) = weigh(signs) else { return };
-        if weighed.sureness < CALLED_FROM {
+        if weighed.sureness < ODD_FROM {
             self.stats.abstained += 1;
             return;
         }
@@ -80,10 +88,14 @@ impl Payload {
             return;
         }
         said.sureness = said.sureness.max(weighed.sureness);
-        findings.push(of_flow(record, &weighed));
-        if weighed.reach == Reach::Pair {
-            let subject = Subject::Pair { src: record.key.src, dst: record.key.dst };
-            findings.push(Finding { subject, ..of_flow(record, &weighed) });
+        if weighed.sureness >= CALLED_FROM {
+            findings.push(of_flow(record, &weighed));
+            if weighed.reach == Reach::Pair {
+                let subject = Subject::Pair { src: record.key.src, dst: record.key.dst };
+                findings.push(Finding { subject, ..of_flow(record, &weighed) });
+            }
+        } else {
+            self.stats.abstained += 1;
         }
         if !counted {
             self.count(record, &weighed, findings);
@@ -92,26 +104,32 @@ impl Payload {
 
     fn count(&mut self, record: &FlowRecord, weighed: &Weighed<'_>, findings: &mut Vec<Finding>) {
         let FlowKey { src, dst, dst_port: port, proto, .. } = record.key;
-        let key = ServiceKey { src, dst, port, proto };
+        let key = ServiceKey { src, dst, port, proto, class: weighed.class };
         self.stats.forgotten += u64::from(self.services.peek(&key).is_none() && self.services.make_room().is_some());
         let new = || Service {
-            class: weighed.class,
             kind: weighed.sign.kind.name(),
+            words: weighed.sign.kind.words(),
             flows: 0,
+            called: 0,
             first_ns: record.start_ns,
             last_ns: record.start_ns,
             sureness: 0,
         };
         let service = self.services.touch_or_insert(&key, new);
-        if record.start_ns > service.last_ns.saturating_add(SERVICE_PAUSE_NS) || service.class != weighed.class {
+        if record.start_ns > service.last_ns.saturating_add(SERVICE_PAUSE_NS) {
             *service = new();
         }
         service.flows = service.flows.saturating_add(1);
+        service.called = service.called.saturating_add(u32::from(weighed.sureness >= CALLED_FROM));
         service.first_ns = service.first_ns.min(record.start_ns);
         service.last_ns = service.last_ns.max(record.end_ns);
-        service.sureness = service.sureness.max(weighed.sureness);
-        if service.flows >= SERVICE_FLOWS_MIN {
-            findings.push(of_service(record, service));
+        if weighed.sureness > service.sureness {
+            service.sureness = weighed.sureness;
+            service.kind = weighed.sign.kind.name();
+            service.words = weighed.sign.kind.words();
+        }
+        if service.called >= SERVICE_FLOWS_MIN || service.flows >= SERVICE_ODD_FLOWS_MIN {
+            findings.push(of_service(record, weighed.class, service));
         }
     }
 }
@@ -176,25 +194,30 @@ fn of_flow(record: &FlowRecord, weighed: &Weighed<'_>) -> Finding {
     }
 }
 
-fn of_service(record: &FlowRecord, service: &Service) -> Finding {
+fn of_service(record: &FlowRecord, class: Class, service: &Service) -> Finding {
     let key = &record.key;
     Finding {
         witness: Witness::Payload,
-        class: service.class,
+        class,
         kind: service.kind,
         score: score(service.sureness),
-        severity: if service.flows >= 10 { Severity::High } else { Severity::Medium },
+        severity: match service.called {
+            0 => Severity::Low,
+            1..=9 => Severity::Medium,
+            10.. => Severity::High,
+        },
         subject: Subject::Service { src: key.src, dst: key.dst, dst_port: key.dst_port, proto: key.proto },
         exemplar: *key,
         exemplar_id: record.id,
         first_ns: service.first_ns,
         last_ns: service.last_ns,
         reason: format!(
-            "{} connections from {} to port {} of {} carry attack patterns",
+            "{} connections from {} to port {} of {} carry the marks of attack tools or patterns, the plainest: {}",
             service.flows,
             address(key.src),
             key.dst_port,
-            address(key.dst)
+            address(key.dst),
+            service.words
         ),
         evidence: vec![Evidence {
             feature: "flows_with_signs",

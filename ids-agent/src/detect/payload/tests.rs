@@ -65,6 +65,16 @@ fn three_flows_with_signs_speak_for_their_service() {
 }
 
 #[test]
+fn many_odd_flows_speak_for_their_service_and_few_do_not() {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: Mozilla/5.0 zgrab/0.x\r\n\r\n";
+    let exchanges: Vec<_> = (0..5).map(|at| (web(1_000 + at), request.as_slice(), OK)).collect();
+    assert!(judge(&mut Payload::new(0), &exchanges[..4]).is_empty());
+    let found = judge(&mut Payload::new(0), &exchanges);
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((finding.class, finding.severity), (Class::PortScan, Severity::Low));
+}
+
+#[test]
 fn a_flow_is_told_once() {
     let request = b"GET /a?x=<script>alert(1)</script> HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut table = PayloadTable::new(&PayloadSettings::default());
