@@ -298,7 +298,7 @@ mod tests {
         let (stop, roster) = (StopFlag::default(), Roster::default());
         let reloaded = StopFlag::default();
         let mut watch = watch(&stop, &roster);
-        watch.hangup = Hangup::Reopen(Vec::new());
+        watch.hangup = Hangup::Reopen(Vec::new(), None);
         let flag = reloaded.clone();
         watch.reload = Box::new(move || flag.ask());
         let ended = supervise(watch, move || {
