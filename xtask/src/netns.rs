@@ -50,10 +50,12 @@ impl Namespace {
         ip(&[&["-n", self.name.as_str()], args].concat())
     }
 
-    /// Many commands of `ip` at once, one a line; the first that fails ends them.
-    pub(crate) fn ip_batch(&self, lines: &[String]) -> Result<()> {
+    /// Many commands of `ip` at once, one a line; the first that fails ends them. `options` hold for all of them.
+    pub(crate) fn ip_batch(&self, options: &[&str], lines: &[String]) -> Result<()> {
         let mut child = Command::new("ip")
-            .args(["-n", &self.name, "-batch", "-"])
+            .args(["-n", &self.name])
+            .args(options)
+            .args(["-batch", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

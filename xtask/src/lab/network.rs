@@ -11,6 +11,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    net::IpAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -65,6 +66,9 @@ impl Network {
             network.wire_local(&machine, host, world, number + 1)?;
             network.machines.insert(host.name.clone(), machine);
         }
+        let ports = 0..=world.locals().count();
+        let plug_in: Vec<String> = ports.map(|port| format!("link set port{port} master {TAP} up")).collect();
+        network.switch.ip_batch(&[], &plug_in)?;
         for (number, host) in world.far().enumerate() {
             let machine = make(&host.name)?;
             network.wire_far(&machine, host, number + 1)?;
@@ -84,28 +88,23 @@ impl Network {
             println!("lab: this system has no tun devices, so nobody is far away");
             return Ok(None);
         }
-        self.isp.ip_batch(&lines(&[
-            "tuntap add dev slow mode tun",
-            "link set slow txqueuelen 5000 up",
-            "route add default dev slow table 100",
-            "route add ::/0 dev slow table 100",
-        ]))?;
-        let mut rules = Vec::new();
-        for (number, host) in &distant {
-            rules.push(format!("iif far{}", number + 1));
-            rules.extend(host.addresses().map(|address| format!("iif down0 to {address}")));
-        }
-        for rule in rules {
-            // A rule is of one version of IP, and without an address it says of none.
-            let versions: &[&str] = match (rule.contains(" to "), rule.contains(':')) {
-                (true, false) => &["-4"],
-                (true, true) => &["-6"],
-                (false, _) => &["-4", "-6"],
-            };
-            for version in versions {
-                let words = ["rule", "add"].into_iter().chain(rule.split(' ')).chain(["lookup", "100"]);
-                self.isp.ip(&[*version].into_iter().chain(words).collect::<Vec<_>>())?;
+        self.isp.ip_batch(
+            &[],
+            &lines(&[
+                "tuntap add dev slow mode tun",
+                "link set slow txqueuelen 5000 up",
+                "route add default dev slow table 100",
+                "route add ::/0 dev slow table 100",
+            ]),
+        )?;
+        for (version, of_version) in [("-4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("-6", IpAddr::is_ipv6)] {
+            let mut rules = Vec::new();
+            for (number, host) in &distant {
+                rules.push(format!("rule add iif far{} lookup 100", number + 1));
+                let addresses = host.addresses().filter(of_version);
+                rules.extend(addresses.map(|address| format!("rule add iif down0 to {address} lookup 100")));
             }
+            self.isp.ip_batch(&[version], &rules)?;
         }
         let ready = self.dir.join("delay.ready");
         let log = self.dir.join("log/delay.log");
@@ -157,33 +156,43 @@ impl Network {
     }
 
     fn wire_gateway(&self, gateway: &Namespace, world: &World) -> Result<()> {
-        self.switch.ip_batch(&lines(&["link add br0 type bridge mcast_snooping 0", "link set br0 up"]))?;
-        quiet_ipv6(&self.switch, TAP)?;
+        // A switch does not speak.
+        set(&self.switch, &[("net/ipv6/conf/all/disable_ipv6", "1"), ("net/ipv6/conf/default/disable_ipv6", "1")])?;
+        self.switch.ip_batch(&[], &lines(&["link add br0 type bridge mcast_snooping 0", "link set br0 up"]))?;
         self.plug(gateway, "lan0", 0)?;
         gateway.pair("wan0", &self.isp, "down0")?;
         let World { gateway4, gateway6, lan4, lan6, wan_mtu, .. } = world;
-        gateway.ip_batch(&[
-            format!("address add {gateway4}/{LAN4_BITS} broadcast + dev lan0"),
-            format!("address add {gateway6}/{LAN6_BITS} dev lan0 nodad"),
-            "address add 100.64.0.2/32 peer 100.64.0.1/32 dev wan0".to_owned(),
-            "link set lan0 up".to_owned(),
-            format!("link set wan0 mtu {wan_mtu} up"),
-        ])?;
-        self.isp.ip_batch(&[
-            format!("address add {PROVIDER4}/32 peer 100.64.0.2/32 dev down0"),
-            format!("address add {PROVIDER6}/64 dev down0 nodad"),
-            format!("link set down0 mtu {wan_mtu} up"),
-            format!("route add {lan4}/{LAN4_BITS} via 100.64.0.2 dev down0"),
-            format!("route add {lan6}/{LAN6_BITS} via fe80::2 dev down0"),
-            // Who was never there does not answer, and nobody says so.
-            "route add blackhole default metric 4000".to_owned(),
-            "route add blackhole ::/0 metric 4000".to_owned(),
-        ])?;
-        gateway.ip_batch(&[
-            "address add fe80::2/64 dev wan0 nodad".to_owned(),
-            format!("route add default via {PROVIDER4} dev wan0"),
-            format!("route add ::/0 via {PROVIDER6} dev wan0"),
-        ])?;
+        gateway.ip_batch(
+            &[],
+            &[
+                format!("address add {gateway4}/{LAN4_BITS} broadcast + dev lan0"),
+                format!("address add {gateway6}/{LAN6_BITS} dev lan0 nodad"),
+                "address add 100.64.0.2/32 peer 100.64.0.1/32 dev wan0".to_owned(),
+                "link set lan0 up".to_owned(),
+                format!("link set wan0 mtu {wan_mtu} up"),
+            ],
+        )?;
+        self.isp.ip_batch(
+            &[],
+            &[
+                format!("address add {PROVIDER4}/32 peer 100.64.0.2/32 dev down0"),
+                format!("address add {PROVIDER6}/64 dev down0 nodad"),
+                format!("link set down0 mtu {wan_mtu} up"),
+                format!("route add {lan4}/{LAN4_BITS} via 100.64.0.2 dev down0"),
+                format!("route add {lan6}/{LAN6_BITS} via fe80::2 dev down0"),
+                // Who was never there does not answer, and nobody says so.
+                "route add blackhole default metric 4000".to_owned(),
+                "route add blackhole ::/0 metric 4000".to_owned(),
+            ],
+        )?;
+        gateway.ip_batch(
+            &[],
+            &[
+                "address add fe80::2/64 dev wan0 nodad".to_owned(),
+                format!("route add default via {PROVIDER4} dev wan0"),
+                format!("route add ::/0 via {PROVIDER6} dev wan0"),
+            ],
+        )?;
         for router in [gateway, &self.isp] {
             set(router, &[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
         }
@@ -198,7 +207,7 @@ impl Network {
         batch.push(format!("address add {}/{LAN6_BITS} dev eth0 nodad", host.v6));
         batch.push(format!("route add default via {} dev eth0", world.gateway4));
         batch.push(format!("route add ::/0 via {} dev eth0", world.gateway6));
-        machine.ip_batch(&batch)?;
+        machine.ip_batch(&[], &batch)?;
         stack(machine, host)
     }
 
@@ -217,17 +226,15 @@ impl Network {
         ];
         at_isp.extend(host.all_v4().map(|v4| format!("route add {v4}/32 dev {port} src {PROVIDER4}")));
         at_isp.push(format!("route add {}/128 dev {port}", host.v6));
-        self.isp.ip_batch(&at_isp)?;
+        self.isp.ip_batch(&[], &at_isp)?;
         batch.push(format!("route add ::/0 via {PROVIDER6} dev eth0 src {}", host.v6));
-        machine.ip_batch(&batch)?;
+        machine.ip_batch(&[], &batch)?;
         stack(machine, host)
     }
 
     fn plug(&self, machine: &Namespace, interface: &str, number: usize) -> Result<()> {
         let port = format!("port{number}");
-        self.switch.pair(&port, machine, interface)?;
-        quiet_ipv6(&self.switch, &port)?;
-        self.switch.ip(&["link", "set", &port, "master", TAP, "up"])
+        self.switch.pair(&port, machine, interface)
     }
 }
 
@@ -246,11 +253,6 @@ fn stack(machine: &Namespace, host: &Host) -> Result<()> {
             ("net/ipv4/ip_unprivileged_port_start", "0"),
         ],
     )
-}
-
-/// A switch does not speak.
-fn quiet_ipv6(switch: &Namespace, interface: &str) -> Result<()> {
-    set(switch, &[(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1")])
 }
 
 fn set(machine: &Namespace, values: &[(&str, &str)]) -> Result<()> {
