@@ -1,10 +1,11 @@
 #!/bin/sh
 # Runs a program on a machine of the lab, with files of its own where the system keeps one for all: its own /run, /var/run and
-# /var/log, and in /etc what lies in DIR/etc. Call: enclosed.sh DIR HOME PROGRAM [WORD...], in a mount namespace that
-# nobody else sees, so that nothing of it outlives the program.
+# /var/log, and in /etc what lies in DIR/etc. Call: enclosed.sh DIR HOME HOSTNAME PROGRAM [WORD...], in mount and
+# UTS namespaces that nobody else sees, so that nothing of it outlives the program.
 set -eu
-dir=$1 home=$2
-shift 2
+dir=$1 home=$2 name=$3
+shift 3
+echo "$name" >/proc/sys/kernel/hostname
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/sshd /run/lock /run/vsftpd/empty /run/user
 [ ! -d /var/log ] || mount -t tmpfs -o mode=755 tmpfs /var/log

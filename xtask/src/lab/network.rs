@@ -40,6 +40,8 @@ pub(super) struct Network {
     switch: Namespace,
     isp: Namespace,
     machines: BTreeMap<String, Namespace>,
+    /// What the machines call themselves.
+    hostnames: BTreeMap<String, String>,
     dir: PathBuf,
     programs: PathBuf,
     /// Ends with the network.
@@ -54,6 +56,7 @@ impl Network {
             switch: make("switch")?,
             isp: make("isp")?,
             machines: BTreeMap::new(),
+            hostnames: world.hosts().map(|host| (host.name.clone(), host.hostname.clone())).collect(),
             dir: dir.to_path_buf(),
             programs: programs.to_path_buf(),
             _delay: None,
@@ -130,8 +133,9 @@ impl Network {
         let machine =
             self.machines.get(host).with_context(|| format!("the scenario names a host `{host}` that is not there"))?;
         let mut command = machine.command(Path::new("unshare"));
-        command.args(["--mount", "--propagation", "private", "--"]);
-        command.arg(self.programs.join("enclosed.sh")).arg(&self.dir).arg(self.home(host));
+        command.args(["--mount", "--uts", "--propagation", "private", "--"]);
+        let hostname = self.hostnames.get(host).map_or("router", String::as_str);
+        command.arg(self.programs.join("enclosed.sh")).arg(&self.dir).arg(self.home(host)).arg(hostname);
         let (dir, programs) = (self.dir.display().to_string(), self.programs.display().to_string());
         command.args(words.iter().map(|word| word.replace("{dir}", &dir).replace("{lab}", &programs)));
         Ok(command)

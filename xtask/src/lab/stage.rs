@@ -385,7 +385,9 @@ fn write_files(dir: &Path, world: &World, plan: &Plan) -> Result<()> {
     let etc = dir.join("etc");
     fs::create_dir_all(&etc).with_context(|| format!("`{}` cannot be made", etc.display()))?;
     let resolv = format!("nameserver {}\noptions timeout:2 attempts:2\nsearch {}\n", world.gateway4, world.domain);
-    let hosts = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
+    // Servers look up their own name; what they ask of DNS otherwise is no traffic of the scenario.
+    let own = world.hosts().map(|host| format!("{} {name}.{} {name}\n", host.v4, world.domain, name = host.hostname));
+    let hosts = ["127.0.0.1 localhost\n::1 localhost\n".to_owned()].into_iter().chain(own).collect::<String>();
     let system = [("passwd", passwd), ("shadow", shadow), ("resolv.conf", resolv), ("hosts", hosts)];
     let system = system.into_iter().map(|(name, text)| (format!("etc/{name}"), text));
     for (name, text) in system.chain(plan.files.iter().cloned()) {

@@ -31,6 +31,8 @@ impl Shape {
 pub(crate) struct Host {
     /// `client1`, `device2`, `server1`, `site3`, `inside1`, `outside1`.
     pub(crate) name: String,
+    /// What it calls itself on the wire.
+    pub(crate) hostname: String,
     pub(crate) v4: Ipv4Addr,
     pub(crate) v6: Ipv6Addr,
     /// More addresses of the same machine, for who wants to come from several.
@@ -199,8 +201,9 @@ fn host(rng: &mut Rng, name: String, v4: Ipv4Addr, more: Vec<Ipv4Addr>, v6: Ipv6
     let windows = name.starts_with("client") && rng.once_in(2);
     let ttl = if windows { 128 } else { rng.pick(&[64, 64, 64, 255]) };
     let tail: Vec<String> = (0..5).map(|_| format!("{:02x}", rng.range(0, 255))).collect();
+    let hostname = format!("{}{}{}", rng.pick(&WORDS), rng.pick(&["", "-", "-pc", "-srv"]), rng.range(1, 400));
     // The second bit of the first octet says that the address was not given by a maker.
-    Host { name, v4, v6, more, mac: format!("02:{}", tail.join(":")), ttl, timestamps: !windows, delay_ms }
+    Host { name, hostname, v4, v6, more, mac: format!("02:{}", tail.join(":")), ttl, timestamps: !windows, delay_ms }
 }
 
 fn at4(net: Ipv4Addr, last: u8) -> Ipv4Addr {
