@@ -72,7 +72,7 @@ impl Asking {
 fn the_shipped_scorer_is_what_was_fitted() {
     let scorer = scorer();
     let like = |name| scorer.registered(name).map(|named| named.likeness);
-    for made in ["rkpiqcmmmbue.xyz", "www.d8a5159ba296b724c73e7105a304540031.so", "wn3j5jwbu6ox3fi.ddns.net"] {
+    for made in ["rkpiqcmmmbue.xyz", "www.kb2d27ba3fc6d1d301e7e6843e5f5d2266.cc", "wn3j5jwbu6ox3fi.ddns.net"] {
         assert_eq!(like(made), Some(Likeness::Generated), "{made}");
     }
     for chosen in
