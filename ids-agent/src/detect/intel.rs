@@ -307,6 +307,7 @@ fn look_up(
             && !std::mem::replace(&mut mark.tls, true)
         {
             add(Touch::Greets, store.ja4(ja4));
+            add(Touch::Greets, tls.ja3.as_deref().and_then(|ja3| store.ja3(ja3)));
         }
     }
     if let Some(http) = &payload.http

@@ -204,6 +204,19 @@ fn flows_to_listed_places_are_command_and_control() {
         judged(malware("t12i190700_d83cc789557e_16bbda4055b2"), &encrypted, &greets),
         [(Class::C2, "known_fingerprint", Severity::Low)]
     );
+    // A library's fingerprint is shared by too many programs to name the flow.
+    let library = PayloadFacts {
+        tls: Some(Box::new(TlsFacts {
+            ja3: Some("e7d705a3286e19ea42f587b344ee6865".into()),
+            ja4: Some("t13d1516h2_8daaf6152771_02713d6af862".into()),
+            ..TlsFacts::default()
+        })),
+        ..PayloadFacts::default()
+    };
+    assert_eq!(
+        judged(malware("e7d705a3286e19ea42f587b344ee6865"), &encrypted, &library),
+        [(Class::Anomaly, "listed", Severity::Info)]
+    );
     let fetches = PayloadFacts {
         http: Some(Box::new(HttpFacts {
             host: Some("site.org".into()),
