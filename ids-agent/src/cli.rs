@@ -16,6 +16,7 @@ use crate::config::{
     self, AlertFormat, Category, Config, ConfigError, Direction, FeedKind, LogFormat, LogSettings, Mode,
 };
 
+mod calibrate;
 mod check;
 mod devices;
 mod doctor;
@@ -147,6 +148,14 @@ docs/features.md states formula, unit and range of each column.")]
   ids-agent check-config /etc/ids-agent/config.toml
   ids-agent check-config --json config.toml")]
     CheckConfig(CheckArgs),
+    /// Sets thresholds and learns devices from captures of a site's ordinary traffic
+    #[command(after_help = "Examples:
+  ids-agent calibrate --captures week/ --out /etc/ids-agent/site
+  ids-agent calibrate --captures monday.pcap --captures tuesday.pcap --out site --calls-per-day 0.5 --json
+
+Writes site.toml, which people can read, and the devices' state beside it; `[site] file` names the first.
+Refuses too little traffic, and leaves out what looks like an attack, by name. docs/devices.md says more.")]
+    Calibrate(CalibrateArgs),
     /// Lists the devices of the site, and how well each is known
     #[command(after_help = "Examples:
   ids-agent devices
@@ -294,6 +303,24 @@ struct CheckArgs {
     /// The configuration file
     file: PathBuf,
     /// Print the settings in force as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct CalibrateArgs {
+    /// Capture file or directory of them; may be given several times
+    #[arg(long, required = true, value_name = "FILE|DIR")]
+    captures: Vec<PathBuf>,
+    /// Directory to write into
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Flows a day that each threshold may call something they are not
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    calls_per_day: f64,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Print what was found as JSON
     #[arg(long)]
     json: bool,
 }
@@ -584,6 +611,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Feedback(args) => feedback::run(&args),
         Verb::Features(args) => features::run(args, &log),
         Verb::CheckConfig(args) => check::run(&args),
+        Verb::Calibrate(args) => calibrate::run(args, &log),
         Verb::Devices(args) => devices::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Intel(args) => intel::run(&args),

@@ -21,7 +21,7 @@ pub use behaviour::{
 };
 pub use intel::{Category, FEEDS_MAX, FeedKind, FeedSettings, IntelSettings};
 pub use read::{ConfigError, from_text, load, parse_table};
-pub use site::SiteSettings;
+pub use site::{Measure, SiteFile, SiteFloor, SiteSettings, load_site};
 
 /// All settings. Missing tables and keys take their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

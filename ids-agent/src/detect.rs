@@ -20,6 +20,7 @@ pub mod intel;
 pub mod model;
 pub mod payload;
 pub mod saved;
+pub mod site;
 
 pub use engine::{Engine, EngineParts, EngineStats, Judging};
 pub use exhibit::{ClassOutput, EXHIBITS_MAX, Exhibit, ModelOutputs};

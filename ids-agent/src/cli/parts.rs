@@ -2,19 +2,27 @@
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::Failure;
 use crate::{
     clock::Axis,
     config::{
-        self, BehaviourSettings, Config, DetectSettings, FlowSettings, IntelSettings, PayloadSettings, SiteSettings,
-        WindowSettings,
+        self, BehaviourSettings, Config, DetectSettings, FlowSettings, IntelSettings, PayloadSettings, SiteFile,
+        SiteSettings, WindowSettings,
     },
-    detect::{Detector, EngineParts, behaviour::Behaviour, dga::Dga, intel::Intel, payload::Payload},
+    detect::{
+        Detector, EngineParts,
+        behaviour::Behaviour,
+        dga::Dga,
+        intel::Intel,
+        payload::Payload,
+        site::{Calibrated, Floor},
+    },
     intel::{self, Feeds, Refresh},
     models::{self, ModelsError},
+    state::{self, StateImage},
 };
 
 /// Builds the detectors that the settings ask for.
@@ -47,7 +55,45 @@ pub(super) fn detectors(config: &Config, seed: Seed) -> Result<Vec<Box<dyn Detec
             Err(error) => return Err(Failure::Config(error.to_string())),
         }
     }
-    Ok(detectors)
+    match site_file(config)? {
+        Some((path, site)) => calibrated(detectors, &path, &site),
+        None => Ok(detectors),
+    }
+}
+
+/// What calibration wrote about the site, and where.
+fn site_file(config: &Config) -> Result<Option<(PathBuf, SiteFile)>, Failure> {
+    config.site.file.as_ref().map(|path| Ok((path.clone(), config::load_site(path)?))).transpose()
+}
+
+/// Detectors under the site's thresholds.
+fn calibrated(
+    detectors: Vec<Box<dyn Detector>>,
+    path: &Path,
+    site: &SiteFile,
+) -> Result<Vec<Box<dyn Detector>>, Failure> {
+    let mut floors = Vec::new();
+    for entry in &site.floor {
+        let floor = Floor::of(entry).ok_or_else(|| {
+            let (witness, class) = (&entry.witness, &entry.class);
+            Failure::Config(format!("{}: no witness `{witness}` or no class `{class}`", path.display()))
+        })?;
+        floors.push(floor);
+    }
+    Ok(detectors.into_iter().map(|inner| Box::new(Calibrated::new(inner, &floors)) as Box<dyn Detector>).collect())
+}
+
+/// The devices as calibration learned them.
+pub(super) fn site_state(config: &Config) -> Result<Option<StateImage>, Failure> {
+    let Some((file, site)) = site_file(config)? else { return Ok(None) };
+    let Some(path) = site.state_path(&file) else { return Ok(None) };
+    let shown = path.display();
+    match state::read(&path) {
+        Ok(Some(Ok(image))) => Ok(Some(image)),
+        Ok(Some(Err(refusal))) => Err(Failure::Config(format!("cannot use {shown}: {refusal}; calibrate again"))),
+        Ok(None) => Err(Failure::Config(format!("there is no {shown}, which {} names", file.display()))),
+        Err(error) => Err(Failure::Config(format!("cannot read {shown}: {error}"))),
+    }
 }
 
 /// Reads the feeds of threat intelligence, where there are any. One that is refused is told, and the others serve.

@@ -16,7 +16,7 @@ use crate::{
     alert::{Provenance, Renderer},
     clock::{Axis, Stopwatch},
     config::Config,
-    detect::{Detector, EXHIBITS_MAX, EngineParts, Incident, Verdict},
+    detect::{Detector, EXHIBITS_MAX, Engine, EngineParts, Incident, Verdict, saved::AxisShift},
     evidence::{EvidenceSink, Recorder},
     feedback::Feedback,
     pipeline::{
@@ -25,6 +25,7 @@ use crate::{
     },
     sink::{AlertSink, Overflow, SinkError, StdoutSink, WholeSink},
     source::pcap::{CaptureFacts, PcapSource},
+    state::StateImage,
 };
 
 /// Lines that wait for a slow disk; then the engine waits.
@@ -162,6 +163,7 @@ impl Work<'_> {
     ) -> Result<Done, Failure> {
         let mut done = Done { summary: Summary::default(), read: 0, failures: Vec::new() };
         let progress = Progress::new(self.captures);
+        let preset = parts::site_state(self.config)?;
         for path in self.captures {
             let shown = path.display().to_string();
             let mut source = match PcapSource::open(path, &self.config.flow, &self.config.sample) {
@@ -177,7 +179,10 @@ impl Work<'_> {
                 exhibits_max: self.exhibits_max,
                 ..parts::engine_parts(self.config, detectors()?, Axis::Wall, Seed::Fixed)
             };
-            let engine = build_engine(parts, None);
+            let mut engine = build_engine(parts, None);
+            if let Some(image) = &preset {
+                restore(&mut engine, image);
+            }
             let before = done.summary.alerts_all();
             let mut counting = Counting { summary: &mut done.summary, inner: consumer };
             let observe = |source: &PcapSource| {
@@ -197,6 +202,13 @@ impl Work<'_> {
         }
         progress.finish();
         Ok(done)
+    }
+}
+
+/// Gives the engine the devices that calibration learned. Captures and calibration both count wall time.
+fn restore(engine: &mut Engine, image: &StateImage) {
+    for error in engine.restore(&image.parts, AxisShift::NONE).refused {
+        tracing::warn!("{error}; calibrate again");
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
     source::live::LiveSource,
-    state::StateStore,
+    state::{StateImage, StateStore},
     supervisor::Roster,
 };
 
@@ -42,6 +42,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let mut detectors = parts::detectors(&config, Seed::Random)?;
     let feeds = parts::feeds(&config.intel, Seed::Random)?;
     detectors.extend(parts::intel(feeds.as_ref(), Axis::Boottime, Seed::Random));
+    let preset = parts::site_state(&config)?;
     let page = Page::open(&config.metrics)?;
     let roster = Roster::default();
     let mut sinks = Sinks::default();
@@ -78,7 +79,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         roster,
         deadline: DRAIN_DEADLINE,
     };
-    let ended = supervise(watch, move || work(source, detectors, &config, lines, sinks, &control));
+    let ended = supervise(watch, move || work(source, detectors, &config, lines, sinks, preset, &control));
     let Ended { result, asked } = ended.map_err(Failure::other)?;
     let (report, outputs) = result?;
     farewell(&report, &outputs);
@@ -98,14 +99,13 @@ fn work(
     config: &Config,
     mut lines: Lines,
     sinks: Sinks,
+    preset: Option<StateImage>,
     control: &Control,
 ) -> Result<(LineReport, SinkReport), Failure> {
     let exhibits_max = if lines.keeps_evidence() { EXHIBITS_MAX } else { 0 };
     let parts = EngineParts { exhibits_max, ..parts::engine_parts(config, detectors, Axis::Boottime, Seed::Random) };
     let mut engine = build_engine(parts, control.gauges.metrics.as_ref());
-    if let Some(store) = &control.state {
-        restore(&mut engine, store);
-    }
+    restore(&mut engine, control.state.as_deref(), preset);
     let mut interfaces = Interfaces::default();
     let report = run_line(&mut source, move |source| interfaces.observe(source), engine, &mut lines, control);
     // What was decided is written, however the line ended.
@@ -135,16 +135,20 @@ fn open_state(settings: &StateSettings) -> Option<StateStore> {
     }
 }
 
-/// Gives the engine what the last run left.
-fn restore(engine: &mut Engine, store: &StateStore) {
-    let Some(image) = store.load() else { return };
+/// Gives the engine what the last run left, or else what calibration found.
+fn restore(engine: &mut Engine, store: Option<&StateStore>, preset: Option<StateImage>) {
+    let left = store.and_then(StateStore::load);
+    let from = if left.is_some() { "the last run" } else { "calibration" };
+    let Some(image) = left.or(preset) else { return };
     let restored = engine.restore(&image.parts, image.shift(clock::boottime_ns(), clock::wall_ns()));
     for error in &restored.refused {
         tracing::warn!("{error}; it is learned anew");
     }
-    store.count_refused(restored.refused.len() + restored.unknown.len());
+    if let Some(store) = store {
+        store.count_refused(restored.refused.len() + restored.unknown.len());
+    }
     tracing::info!(
-        file = %store.path().display(),
+        from,
         saved = %clock::Timestamp::from_unix_ns(image.wall_ns).rfc3339(),
         taken = restored.taken.join(", "),
         not_known = restored.unknown.join(", "),

@@ -118,6 +118,10 @@ impl Quarantine {
         self.suspects.evicted()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub(super) fn wait(&mut self, lesson: Lesson) {
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.pop_front();
