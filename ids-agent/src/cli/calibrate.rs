@@ -45,6 +45,8 @@ const LEFT_OUT_MAX: f64 = 0.2;
 const SILENCE_NS: u64 = 600_000_000_000;
 /// Behind the last packet, so that all flows come out of quarantine.
 const AFTER_NS: u64 = 3_600_000_000_000;
+/// Flows that are remembered with their ends and times: 48 bytes each.
+const FLOWS_MAX: usize = 4_000_000;
 /// Suspects named; the rest is counted.
 const NAMED_MAX: usize = 10;
 const SITE_FILE: &str = "site.toml";
@@ -116,6 +118,11 @@ impl Calibration {
                     seen.parts = engine.save();
                 }
                 Err(Stop::Asked) => return Err(Failure::Other("interrupted; nothing was written".to_owned())),
+                Err(Stop::TooMany) => {
+                    return Err(Failure::Other(format!(
+                        "more than {FLOWS_MAX} flows, as many as can be held; calibrate on fewer captures"
+                    )));
+                }
                 Err(Stop::Capture(fault)) => seen.faults.push(fault),
             }
         }
@@ -150,6 +157,9 @@ impl Calibration {
             let progress = source.next_batch(&mut batch).map_err(|error| Stop::Capture(error.to_string()))?;
             engine.step(&batch, &mut outcome);
             self.count(&mut outcome);
+            if self.flows.len() > FLOWS_MAX {
+                return Err(Stop::TooMany);
+            }
             if progress == Progress::End {
                 break;
             }
@@ -263,6 +273,7 @@ impl Calibration {
 /// Why a capture was not read to its end.
 enum Stop {
     Asked,
+    TooMany,
     Capture(String),
 }
 

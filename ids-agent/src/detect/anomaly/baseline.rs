@@ -143,12 +143,18 @@ impl Baseline {
     fn unusual(&self, key: DeviceKey, device: &Device, lesson: &Lesson) -> Option<Unusual> {
         let mut oddities: Vec<Oddity> = Vec::new();
         let mut weight = 0;
+        // Large flows are long ones as a rule, and answers follow requests: together they are one oddity.
+        let mut volume = 0;
         for quantity in Quantity::OF_FLOW {
-            let value = quantity.in_flow(lesson, key.role);
-            let odd = self.much(device, quantity, value);
-            weight += u32::from(odd.is_some());
-            oddities.extend(odd);
+            let Some(odd) = self.much(device, quantity, quantity.in_flow(lesson, key.role)) else { continue };
+            match quantity {
+                Quantity::Error => weight += 1,
+                Quantity::Sent | Quantity::Received | Quantity::Duration => volume = 1,
+                Quantity::Flows | Quantity::Peers | Quantity::Services | Quantity::Unanswered => {}
+            }
+            oddities.push(odd);
         }
+        weight += volume;
         match device.new_in(lesson) {
             New::Nothing => {}
             new => {

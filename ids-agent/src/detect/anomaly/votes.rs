@@ -24,6 +24,8 @@ pub(super) const FADE: f32 = {
 const SPREADS: f32 = 4.0;
 /// One in five hours may be anything without moving the limit out of the range of the others.
 const SPREAD_QUANTILE: f32 = 0.8;
+/// What was seen in so many hours is usual however rare they are: more than an attack of two hours can touch.
+const TAIL_HOURS: f32 = 3.5;
 /// The least that counts as a spread.
 const SPREAD_NATS_MIN: f32 = 0.4;
 /// The limit moves by no more than this in an active hour, once the device is known: by 2 %.
@@ -89,7 +91,18 @@ impl Votes {
 
     fn target(&self) -> f32 {
         let median = self.quantile(0.5);
-        median + SPREADS * (self.quantile(SPREAD_QUANTILE) - median).max(SPREAD_NATS_MIN)
+        let spread = (self.quantile(SPREAD_QUANTILE) - median).max(SPREAD_NATS_MIN);
+        (median + SPREADS * spread).max(self.tail())
+    }
+
+    /// The end of the highest bin that, with those above it, holds the votes of `TAIL_HOURS`.
+    fn tail(&self) -> f32 {
+        let mut above = 0.0;
+        let reached = self.bins.iter().rposition(|bin| {
+            above += bin;
+            above >= TAIL_HOURS
+        });
+        reached.map_or(0.0, |at| (at as f32 + 1.0) * BIN_NATS)
     }
 
     /// The value that a share of the votes does not exceed, in nats; within a bin as if it were evenly filled.
@@ -173,6 +186,15 @@ mod tests {
         for value in [0.0, 1.0, 1_500.0, 1e9] {
             assert!((quantity(nats(value)) - value).abs() <= value * 1e-4);
         }
+    }
+
+    #[test]
+    fn what_four_hours_have_shown_is_usual_and_what_three_have_is_not() {
+        let mut evenings = vec![5.0; 30];
+        evenings.extend([22.0; 3]);
+        assert!(learned(&evenings).limit() < 10.0);
+        evenings.push(22.0);
+        assert!(learned(&evenings).limit() >= 22.0);
     }
 
     #[test]
