@@ -24,14 +24,19 @@ fn ids(args: &[&str]) -> Ran {
     Ran::of(&program::command(AGENT, args).output().unwrap())
 }
 
-/// A camera that reports to its maker every two minutes, and sends a picture each hour.
+/// Bytes without a pattern that anyone looks for.
+fn noise(length: usize) -> Vec<u8> {
+    (0..length as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+/// A camera that reports to its maker now and then, without a beat, and sends a picture each hour.
 fn ordinary(scene: &mut Scene, hours: u64) {
     for hour in 0..hours {
         for at in 0..25u64 {
-            let start_ns = hour * HOUR + at * 120 * SECOND;
+            let start_ns = hour * HOUR + (at * 120 + (at * 7_919 + hour * 104_729) % 110) * SECOND;
             let port = 40_000 + (hour * 25 + at) as u16;
             let size = if at == 12 { 20_000 } else { 300 + (at as usize * 37) % 200 };
-            let said = [Said::Client(vec![0x80; size]), Said::Server(vec![0x81; 250])];
+            let said = [Said::Client(noise(size)), Said::Server(noise(250))];
             scene.talk(start_ns, end(CAMERA, port), end([203, 0, 113, 5], 443), 30 * MS, &said);
         }
     }
@@ -41,7 +46,7 @@ fn ordinary(scene: &mut Scene, hours: u64) {
 fn odd() -> Vec<u8> {
     let mut scene = Scene::default();
     for at in 0..5u64 {
-        let said = [Said::Client(vec![0x41; 400_000]), Said::Server(vec![0x42; 40])];
+        let said = [Said::Client(noise(400_000)), Said::Server(noise(40))];
         let (client, server) = (end(CAMERA, 51_000 + at as u16), end([198, 51, 100, 9], 23));
         scene.talk(at * 5 * SECOND, client, server, 30 * MS, &said);
     }
