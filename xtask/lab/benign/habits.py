@@ -199,6 +199,6 @@ def listen_to_groups(host, _rng, _world):
 def local_hello(host, rng, _world):
     """Bulbs and plugs tell the house every few seconds that they are there."""
     base = host.v4[0].rsplit(".", 1)[0] + ".255"
-    with wire.udp(host) as sock:
+    with wire.udp(host, 49_154) as sock:
         sock.sendto(b"\0\0\x55\xaa" + rng.randbytes(168), (base, 6667))
     return True
