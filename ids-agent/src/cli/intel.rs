@@ -127,7 +127,7 @@ fn reasons(segment: &Segment) -> [(&'static str, u64); 7] {
         ("reserved", census.reserved),
         ("harmless", census.harmless),
         ("repeated", census.repeated),
-        ("beyond intel.indicators_max", census.beyond),
+        ("beyond the bound", census.beyond),
     ]
 }
 
