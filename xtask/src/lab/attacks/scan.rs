@@ -22,7 +22,7 @@ pub(super) static SCENARIOS: &[Scenario] = &[
     scenario("scan-udp", "nmap -sU", NMAP, udp),
     scenario("scan-version", "nmap -sV, -O, -sC", NMAP, version),
     scenario("scan-slow", "nmap --scan-delay, up to seconds between probes", NMAP, slow),
-    scenario("scan-decoy", "nmap -sS with decoys, fragments or padding", NMAP, decoy),
+    scenario("scan-decoy", "nmap -sS with decoys, padding or a trusted source port", NMAP, decoy),
     scenario("scan-ipv6", "nmap -6", NMAP, ipv6),
     Scenario { shape: SWEEP, ..scenario("scan-sweep", "nmap -sn; one port over all hosts", NMAP, sweep) },
     Scenario { shape: SWEEP, ..scenario("scan-masscan", "masscan, ports and hosts at random", MASSCAN, masscan) },
@@ -179,7 +179,7 @@ fn slow(world: &World, rng: &mut Rng, _: &Wish) -> Plan {
 fn decoy(world: &World, rng: &mut Rng, _: &Wish) -> Plan {
     let from = attacker(world, rng);
     let decoys: Vec<String> = from.more.iter().take(2).map(ToString::to_string).collect();
-    let mode = rng.pick(&["-sS -f", "-sS --data-length 24", "-sS"]);
+    let mode = rng.pick(&["-sS --source-port 53", "-sS --data-length 24", "-sS"]);
     let nmap = Nmap {
         environment: "scan-nmap-decoy",
         mode: format!("{mode} -D {},ME", decoys.join(",")),
