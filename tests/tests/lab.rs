@@ -82,7 +82,7 @@ fn a_run_writes_a_capture_whose_label_picks_the_attack() {
     let row = fs::read_to_string(dir.path().join("LABELS.tsv")).unwrap();
     let told: usize = row.lines().nth(1).unwrap().split('\t').nth(6).unwrap().parse().unwrap();
     assert!(attack.len().abs_diff(told) <= 5, "the row tells of {told}, the agent's flows are {}", attack.len());
-    assert!(!other.is_empty(), "nobody else lives there");
+    assert!(!other.is_empty(), "no machine says anything else");
 }
 
 #[test]
@@ -92,14 +92,13 @@ fn an_interrupted_run_leaves_nothing_behind() {
     }
     let Some(program) = xtask() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let run = start(&program, dir.path(), &["--scenario", "scan-slow", "--seed", "7"]);
+    let run = start(&program, dir.path(), &["--scenario", "scan-smoke", "--seed", "7"]);
     let pid = run.id();
     let deadline = Instant::now() + Duration::from_secs(20);
     while left_by(pid).len() < 5 {
         assert!(Instant::now() < deadline, "the lab raises no network");
         thread::sleep(Duration::from_millis(50));
     }
-    thread::sleep(Duration::from_secs(2));
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::INT).unwrap();
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");

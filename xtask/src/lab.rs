@@ -101,6 +101,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(is_root(), "the lab makes network namespaces, which needs root: run it as root");
     setup::ensure(&[Purpose::Lab])?;
     let mut needs: Vec<_> = chosen.iter().flat_map(|scenario| scenario.needs.iter().copied()).collect();
+    if chosen.iter().any(|scenario| scenario.has_background()) {
+        // The life around an attack does without a browser.
+        let life = benign::scenarios().flat_map(|scenario| scenario.needs.iter().copied());
+        needs.extend(life.filter(|(program, _)| *program != "chromium"));
+    }
     needs.sort_unstable();
     needs.dedup();
     setup::ensure_programs(&needs)?;

@@ -20,6 +20,13 @@ pub(crate) struct Scenario {
     pub(crate) plan: fn(&World, &mut Rng, &Wish) -> Plan,
 }
 
+impl Scenario {
+    /// Whether benign life goes on around it: on all sites but the last, which is the attack's.
+    pub(crate) fn has_background(&self) -> bool {
+        self.family != "BENIGN" && self.shape.sites > 1
+    }
+}
+
 /// What the command line asks of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {

@@ -57,7 +57,7 @@ pub(super) fn capture_path(scenario: &Scenario, seed: u64) -> String {
 pub(super) fn planned(scenario: &Scenario, seed: u64, wish: &Wish) -> (World, Plan) {
     let world = World::new(seed, scenario.name, scenario.shape);
     let mut plan = (scenario.plan)(&world, &mut Rng::new(seed, scenario.name), wish);
-    if scenario.family != "BENIGN" {
+    if scenario.has_background() {
         benign::accompany(&mut plan, &world, &mut Rng::new(seed, "background"));
     }
     (world, plan)
