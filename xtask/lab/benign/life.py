@@ -40,6 +40,7 @@ def prepare(plan):
 
 
 def serve(plan, name):
+    import near
     import servers
     import stacks
     import web_app
@@ -49,7 +50,7 @@ def serve(plan, name):
     kit.own_rooms(host)
     wanted = []
     if host.me["kind"] == "gateway":
-        wanted += servers.gateway(host, world)
+        wanted += near.gateway(host, world)
     elif host.me["kind"] == "site":
         wanted += stacks.start(host, world, web_app.App(world, plan["scratch"]))
         for address in host.v4:
@@ -59,8 +60,8 @@ def serve(plan, name):
                 wanted += servers.FAR[site.kind](host, world, site)
     else:
         for role in world.devices.get(name, []):
-            if role in servers.NEAR:
-                wanted += servers.NEAR[role](host, world)
+            if role in near.NEAR:
+                wanted += near.NEAR[role](host, world)
     deadline = time.monotonic() + 25
     missing = [place for place in wanted if not kit.listening(*place, deadline)]
     if missing:
