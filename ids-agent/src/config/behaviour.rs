@@ -117,6 +117,8 @@ pub struct FloodSettings {
     pub udp_silent_share: f64,
     /// UDP packets to one target in flows without an answer.
     pub udp_packets_10s: f64,
+    /// UDP packets from a port of reflectors to one target that had asked for none.
+    pub answers_10s: f64,
     /// ICMP packets to one target.
     pub icmp_packets_10s: f64,
     /// Sources from which a flood counts as distributed or spoofed.
@@ -133,6 +135,7 @@ impl Default for FloodSettings {
             udp_flows_10s: 300.0,
             udp_silent_share: 0.9,
             udp_packets_10s: 50_000.0,
+            answers_10s: 300.0,
             icmp_packets_10s: 1000.0,
             sources_many: 20.0,
         }
@@ -207,6 +210,8 @@ pub struct BruteForceSettings {
     pub spread_failed_60s: f64,
     pub spread_failed_600s: f64,
     pub spread_sources: f64,
+    /// Short sessions at one service from sources outside the house, which together guess at it.
+    pub spread_sessions_60s: f64,
     /// Distinct targets at which one source failed to log in, at the same service.
     pub spray_targets_600s: f64,
 }
@@ -225,6 +230,7 @@ impl Default for BruteForceSettings {
             spread_failed_60s: 30.0,
             spread_failed_600s: 60.0,
             spread_sources: 10.0,
+            spread_sessions_60s: 25.0,
             spray_targets_600s: 6.0,
         }
     }
@@ -324,13 +330,13 @@ pub struct BeaconSettings {
     pub beats_min: f64,
     /// Median deviation from the period, as its share.
     pub jitter_max: f64,
-    /// Of: no name, a foreign port, one small size, no program named. Period alone is never told.
+    /// Of: no name, which is needed, a foreign port, one small size, no program named. Period alone is never told.
     pub oddities_min: f64,
 }
 
 impl Default for BeaconSettings {
     fn default() -> Self {
-        Self { beats_min: 10.0, jitter_max: 0.3, oddities_min: 3.0 }
+        Self { beats_min: 10.0, jitter_max: 0.3, oddities_min: 2.0 }
     }
 }
 

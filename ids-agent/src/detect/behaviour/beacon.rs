@@ -179,7 +179,8 @@ fn finding(service: &mut Service, sight: &Sight<'_>, settings: &BeaconSettings) 
     odd.extend(foreign.then_some("its port belongs to no such protocol"));
     odd.extend(size.map(|_| "each time as many bytes go out"));
     odd.extend(mute.then_some("it names no program"));
-    if (odd.len() as f64) < settings.oddities_min {
+    // Whatever else is odd, a server with a name answers for it.
+    if !unnamed || (odd.len() as f64) < settings.oddities_min {
         return None;
     }
     let (period, jitter) = service.rhythm(settings.jitter_max)?;

@@ -6,7 +6,7 @@ use foldhash::quality::FixedState;
 use ids_common::wire;
 
 use super::{
-    Class, Finding, Keyed, Severity, Sight, Statement, Subject, address, evidence,
+    Class, Finding, Keyed, Severity, Sight, Statement, Subject, address, evidence, is_inside,
     track::{Decayed, DistinctSecs, Run, SEC, score, spoken_count, spoken_secs},
 };
 use crate::{
@@ -59,6 +59,8 @@ struct Spray {
 struct Target {
     failed: Decayed,
     failed_slow: Decayed,
+    /// Short sessions from outside, of which nothing shows how they went.
+    sessions: Decayed,
     sources: DistinctSecs,
     run: Run,
 }
@@ -135,8 +137,10 @@ impl BruteForce {
         // A guess that hit is told at once, however lately the guessing was.
         let repeat_ns = if succeeded { 0 } else { self.repeat_ns };
         findings.extend(finding(service, sight, &self.settings, repeat_ns));
+        if failed || (session && !is_inside(key.src)) {
+            self.spread(sight, failed, findings);
+        }
         if failed {
-            self.spread(sight, findings);
             self.spray(sight, findings);
         }
     }
@@ -193,27 +197,34 @@ impl BruteForce {
     }
 
     /// Guesses at one service from many sources.
-    fn spread(&mut self, sight: &Sight<'_>, findings: &mut Vec<Finding>) {
+    fn spread(&mut self, sight: &Sight<'_>, failed: bool, findings: &mut Vec<Finding>) {
         let record = sight.record;
         let (key, at_ns) = (&record.key, record.end_ns);
         let new = || Target {
             failed: Decayed::default(),
             failed_slow: Decayed::default(),
+            sessions: Decayed::default(),
             sources: DistinctSecs::new(SPREAD_SECS),
             run: Run::new(at_ns, *key, record.id),
         };
         let target = self.targets.touch_or_insert(&(key.dst, key.dst_port, key.proto), new);
         target.run.go_on(at_ns, SILENCE_NS, *key, record.id);
-        target.failed.add(at_ns, QUICK_TAU_SECS, 1.0);
-        target.failed_slow.add(at_ns, SLOW_TAU_SECS, 1.0);
+        if failed {
+            target.failed.add(at_ns, QUICK_TAU_SECS, 1.0);
+            target.failed_slow.add(at_ns, SLOW_TAU_SECS, 1.0);
+        } else {
+            target.sessions.add(at_ns, QUICK_TAU_SECS, 1.0);
+        }
         target.sources.insert(self.hasher.hash_one(key.src), at_ns);
         let last_ns = target.run.last_ns;
         let quick = (target.failed.value_at(last_ns, QUICK_TAU_SECS), self.settings.spread_failed_60s);
         let slow = (target.failed_slow.value_at(last_ns, SLOW_TAU_SECS), self.settings.spread_failed_600s);
         let [sources, sources_slow] = target.sources.counts(last_ns);
-        let (failed, threshold, sources) = match (quick, slow) {
-            ((failed, threshold), _) if failed >= threshold => (failed, threshold, sources),
-            (_, (failed, threshold)) => (failed, threshold, sources_slow),
+        let sessions = (target.sessions.value_at(last_ns, QUICK_TAU_SECS), self.settings.spread_sessions_60s);
+        let (failed, threshold, sources, what) = match (quick, sessions, slow) {
+            ((failed, threshold), ..) if failed >= threshold => (failed, threshold, sources, "logins that failed"),
+            (_, (sessions, threshold), _) if sessions >= threshold => (sessions, threshold, sources, "short sessions"),
+            (.., (failed, threshold)) => (failed, threshold, sources_slow, "logins that failed"),
         };
         if failed < threshold
             || sources < self.settings.spread_sources
@@ -222,7 +233,7 @@ impl BruteForce {
             return;
         }
         let reason = format!(
-            "{} logins at {} of {} failed in {}, from {} sources",
+            "{} {what} at {} of {} in {}, from {} sources",
             spoken_count(failed.round()),
             service_name(sight),
             address(key.dst),
@@ -237,7 +248,7 @@ impl BruteForce {
             subject: Subject::Target { dst: key.dst },
             reason,
             evidence: vec![
-                evidence("failed_logins_decayed", failed, threshold, "logins"),
+                evidence("guesses_decayed", failed, threshold, "logins"),
                 evidence("sources", sources, self.settings.spread_sources, "hosts"),
             ],
         };

@@ -23,6 +23,8 @@ const SILENCE_NS: u64 = 30 * SEC;
 const SCAN_PORTS_SHARE: f64 = 0.5;
 /// No scanner is so quick that this many UDP ports in ten seconds would be one.
 const SCAN_FLOWS_MAX: f64 = 3_000.0;
+/// Answers in a row in one flow, of which not one was asked for.
+const ANSWERS_MIN: u64 = 20;
 /// Share of one source port from which UDP from many hosts is an answer to questions nobody asked.
 const REFLECTED_SHARE: f64 = 0.5;
 
@@ -52,6 +54,8 @@ struct Target {
     silent: Decayed,
     /// Packets of flows without an answer; for ICMP all packets.
     packets: Decayed,
+    /// Those of them that come from a port of reflectors, in flows of many.
+    answers: Decayed,
     bytes: Decayed,
     sources: DistinctSecs,
     ports: DistinctSecs,
@@ -168,6 +172,15 @@ impl Floods {
         let share = if sight.before.is_some() { 1.0 } else { (TAU_SECS / spread_secs.max(TAU_SECS)).min(1.0) };
         target.packets.add(at_ns, TAU_SECS, sight.forward_packets as f64 * share);
         target.bytes.add(at_ns, TAU_SECS, sight.forward_bytes as f64 * share);
+        let unasked = key.proto == wire::PROTO_UDP
+            && is_reflector(key.src_port)
+            && key.dst_port >= 1_024
+            && record.forward.packets >= ANSWERS_MIN;
+        if unasked {
+            target.answers.add(at_ns, TAU_SECS, sight.forward_packets as f64 * share);
+            target.sources.insert(self.hasher.hash_one(key.src), at_ns);
+            findings.extend(answers_finding(target, key, &self.settings, self.repeat_ns));
+        }
         if key.proto != wire::PROTO_UDP {
             target.sources.insert(self.hasher.hash_one(key.src), at_ns);
         }
@@ -181,6 +194,7 @@ impl Target {
             flows: Decayed::default(),
             silent: Decayed::default(),
             packets: Decayed::default(),
+            answers: Decayed::default(),
             bytes: Decayed::default(),
             sources: DistinctSecs::new(WINDOWS_SECS),
             ports: DistinctSecs::new(WINDOWS_SECS),
@@ -358,6 +372,41 @@ fn volume_finding(
             evidence(feature, packets, threshold, "packets"),
             evidence("sources_10s", sources, settings.sources_many, "hosts"),
         ],
+    };
+    Some(statement.into_finding(&target.run))
+}
+
+/// Ports of services that answer more than they are asked, to whoever the question says it is from (TA14-017A).
+fn is_reflector(port: u16) -> bool {
+    matches!(
+        port,
+        17 | 19 | 53 | 69 | 111 | 123 | 137 | 161 | 389 | 427 | 500 | 520 | 1900 | 3283 | 3702 | 10001 | 11211 | 47808
+    )
+}
+
+fn answers_finding(target: &mut Target, key: &FlowKey, settings: &FloodSettings, repeat_ns: u64) -> Option<Finding> {
+    let at_ns = target.run.last_ns;
+    let answers = target.answers.value_at(at_ns, TAU_SECS);
+    if answers < settings.answers_10s || !target.run.pace.is_due(at_ns, answers, repeat_ns) {
+        return None;
+    }
+    let sources = target.sources.count(at_ns).max(1.0);
+    let reason = format!(
+        "{} got {} answers from port {} of {} in {}, and had asked for none",
+        address(key.dst),
+        spoken_count(answers.round()),
+        key.src_port,
+        spoken_sources(sources, key),
+        spoken_secs(target.run.secs().min(TAU_SECS)),
+    );
+    let statement = Statement {
+        class: Class::Flood,
+        kind: "reflected_udp",
+        score: score(answers, settings.answers_10s),
+        severity: Severity::High,
+        subject: Subject::Target { dst: key.dst },
+        reason,
+        evidence: vec![evidence("unasked_answers_10s", answers, settings.answers_10s, "packets")],
     };
     Some(statement.into_finding(&target.run))
 }

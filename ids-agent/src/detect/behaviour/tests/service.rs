@@ -105,6 +105,39 @@ fn guessing_from_many_sources_is_told_though_it_is_slow() {
 }
 
 #[test]
+fn short_sessions_from_many_strangers_are_guesses_and_those_of_the_house_are_work() {
+    let outside = |n: u16| ids_common::parse::ipv4_mapped(u32::from_ne_bytes([203, 0, 113, (n % 14) as u8]));
+    let visits = |source: &dyn Fn(u16) -> [u8; 16]| -> Vec<Flow> {
+        (0..70u16)
+            .map(|n| {
+                let flow = tcp(source(n), 20_000 + n, victim(), 22, 10 * SEC + u64::from(n) * 500 * MS).handshake();
+                (flow.exchange(1_500, 2_200).closed(), of(AppProto::Ssh))
+            })
+            .collect()
+    };
+    check(&visits(&outside), &[(Class::BruteForce, "spread", Subject::Target { dst: victim() })]);
+    check_quiet(&visits(&|n| host(5, 0, (n % 14) as u8)));
+}
+
+#[test]
+fn a_few_reflectors_that_answer_on_and_on_are_a_flood() {
+    let answers = |port: u16, packets: u64| -> Vec<Flow> {
+        (1..5u8)
+            .map(|n| {
+                let mut flow = udp(host(9, 0, n), port, victim(), 47_683, 10 * SEC);
+                for _ in 0..packets {
+                    flow = flow.packet(There, 0, 250).wait(20 * MS);
+                }
+                bare(flow)
+            })
+            .collect()
+    };
+    check(&answers(53, 200), &[(Class::Flood, "reflected_udp", Subject::Target { dst: victim() })]);
+    check_quiet(&answers(40_000, 200));
+    check_quiet(&answers(53, 10));
+}
+
+#[test]
 fn a_mail_program_with_an_old_password_is_quiet() {
     let flows: Vec<Flow> =
         (0..24u16).map(|n| fails(attacker(), n, victim(), 10 * SEC + u64::from(n) * 300 * SEC)).collect();
