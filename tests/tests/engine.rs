@@ -1,7 +1,10 @@
 //! The engine from batches to incidents: deterministic, and every flow gets its verdict.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use ids_agent::{
     config::{BehaviourSettings, Config, DetectSettings},
@@ -73,7 +76,7 @@ fn each_case(check: impl Fn(&str, &Path)) {
     }
 }
 
-/// What an operator would call the same alert.
+/// What an operator is left with: each incident as it was told last, whichever of its findings came first.
 fn reported(judged: &Judged) -> BTreeSet<(Class, &'static str, Option<Subject>)> {
     let host = |subject| match subject {
         // The flow that shows it best is one of many.
@@ -82,8 +85,11 @@ fn reported(judged: &Judged) -> BTreeSet<(Class, &'static str, Option<Subject>)>
             Some(subject)
         }
     };
-    let news = judged.outcome.incidents.iter().filter(|incident| incident.stage == Stage::Opened);
-    news.map(|incident| (incident.class, incident.kind, host(incident.subject))).collect()
+    let mut last = BTreeMap::new();
+    for incident in judged.outcome.incidents.iter().filter(|incident| incident.stage != Stage::Summary) {
+        last.insert(incident.id, (incident.class, incident.kind, host(incident.subject)));
+    }
+    last.into_values().collect()
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn figures_are_those_worked_out_by_hand() {
         |pointer: &str| report.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys("/families"), ["benign", "flood", "malware_mixed", "port_scan"]);
     assert_eq!(keys("/sources"), ["one", "two"]);
-    assert_eq!(keys("/witnesses"), ["anomaly", "behaviour", "classifier"]);
+    assert_eq!(keys("/witnesses"), ["anomaly", "behaviour", "classifier", "intel", "payload"]);
     assert_eq!(keys("/captures"), ["names.pcap", "quiet.pcap", "scan.pcap", "scenario.pcap"]);
     for key in [
         "macro_f1",

@@ -232,6 +232,21 @@ fn flows_named_one_by_one_join_what_was_told_of_their_hosts() {
 }
 
 #[test]
+fn what_is_named_and_what_is_counted_of_one_source_in_one_tick_is_one_incident() {
+    let mut rig = Rig::new(&FuseSettings::default());
+    let flows: Vec<FlowRecord> = (0..9).map(|at| ended(at, key(1, 2, at as u16 + 20), 100 * SEC)).collect();
+    let mut findings: Vec<Finding> = flows.iter().map(|flow| on_flow(Class::PortScan, flow, 0.9)).collect();
+    let scan = Subject::Pair { src: host(1), dst: host(2) };
+    findings.push(finding(Witness::Behaviour, Class::PortScan, scan, &flows[0], 0.9));
+    rig.step(100, &flows, findings);
+    rig.finish(200);
+    assert_eq!(rig.stages(), [Stage::Opened]);
+    assert_eq!(rig.told[0].witnesses.len(), 2);
+    let told = Some(rig.told[0].id);
+    assert!(rig.verdicts.iter().all(|verdict| verdict.incident == told), "every flow names it");
+}
+
+#[test]
 fn a_flood_from_many_sources_is_one_incident_of_its_target() {
     let mut rig = Rig::new(&FuseSettings::default());
     let flows: Vec<FlowRecord> = (0..200).map(|at| ended(at, key(at as u8, 250, 80), 100 * SEC)).collect();

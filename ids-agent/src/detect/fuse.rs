@@ -281,7 +281,7 @@ impl Fuse {
             verdict.class = best.score.class;
             verdict.kind = best.score.kind;
             verdict.confidence = confidence(&verdict.witnesses, best.score.class);
-            verdict.incident = Some(best.incident).filter(|id| self.incidents.was_told(*id));
+            verdict.incident = self.incidents.told_id(best.incident);
         }
         verdict
     }

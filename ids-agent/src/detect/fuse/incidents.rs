@@ -11,6 +11,9 @@ use crate::{
     payload::PayloadFacts,
 };
 
+/// Ids of joined incidents that are remembered; flows with an older one name no incident.
+const JOINED_MAX: usize = 64;
+
 /// What makes findings one incident. A part is absent where the pattern has many of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -95,6 +98,8 @@ struct Entry {
     suppressed: u64,
     /// Severity of the last report; `None` while evidence is still gathered.
     told: Option<Severity>,
+    /// Ids of incidents that went into this one untold.
+    joined: Vec<u64>,
 }
 
 pub(super) struct Incidents {
@@ -165,13 +170,23 @@ impl Incidents {
         }
     }
 
-    pub(super) fn was_told(&self, id: u64) -> bool {
-        self.keys.get(&id).and_then(|key| self.entries.get(key)).is_some_and(|entry| entry.told.is_some())
+    /// The id under which this incident was told, if it was; that of another if it went into one.
+    pub(super) fn told_id(&self, id: u64) -> Option<u64> {
+        let entry = self.keys.get(&id).and_then(|key| self.entries.get(key))?;
+        entry.told.map(|_| entry.id)
     }
 
     /// Reports what is new or has become more severe.
     pub(super) fn report(&mut self, now_ns: u64, out: &mut Vec<Incident>) {
-        for key in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        let joining: Vec<Key> = touched.iter().copied().filter(|key| key.target.is_none()).collect();
+        for key in joining {
+            if let Some(home) = self.join_counted(key) {
+                touched.remove(&key);
+                touched.insert(home);
+            }
+        }
+        for key in touched {
             let witnesses = self.witnesses;
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             let stage = match entry.told {
@@ -194,6 +209,35 @@ impl Incidents {
             out.push(incident(key, entry, stage, witnesses));
             entry.suppressed = 0;
         }
+    }
+
+    /// Puts flows of one source that were named one by one, and not told yet, into what was counted of the same source
+    /// and class: whichever came first, it is one incident.
+    fn join_counted(&mut self, key: Key) -> Option<Key> {
+        let single = |said: &WitnessScore| matches!(said.witness, Witness::Classifier | Witness::Anomaly);
+        let entry = self.entries.get(&key)?;
+        if key.source.is_none() || entry.told.is_some() || !entry.scores.iter().all(single) {
+            return None;
+        }
+        let last = Key { target: Some([u8::MAX; 16]), class: Class::Anomaly, ..key };
+        let counted = |(other, entry): &(&Key, &Entry)| {
+            other.class == key.class && **other != key && (entry.told.is_some() || is_proven(other.class, entry))
+        };
+        let home = self.entries.range(key..=last).find(counted).map(|(other, _)| *other)?;
+        let joined = self.entries.remove(&key)?;
+        self.windows.remove(&(joined.window_ns, key));
+        self.keys.insert(joined.id, home);
+        let entry = self.entries.get_mut(&home)?;
+        entry.joined.push(joined.id);
+        if entry.joined.len() > JOINED_MAX {
+            self.keys.remove(&entry.joined.remove(0));
+        }
+        entry.flows += joined.flows;
+        entry.first_ns = entry.first_ns.min(joined.first_ns);
+        entry.last_ns = entry.last_ns.max(joined.last_ns);
+        joined.scores.into_iter().for_each(|said| strengthen(&mut entry.scores, said));
+        entry.severity = severity(entry.severity.min(joined.severity), &entry.scores);
+        Some(home)
     }
 
     /// Sums up incidents whose deduplication window is over, and forgets those that fell silent.
@@ -268,6 +312,7 @@ impl Incidents {
             flows: 0,
             suppressed: 0,
             told: None,
+            joined: Vec::new(),
         };
         self.entries.insert(key, entry);
         self.keys.insert(id, key);
@@ -289,6 +334,9 @@ impl Incidents {
         if let Some(entry) = self.entries.remove(&key) {
             self.windows.remove(&(entry.window_ns, key));
             self.keys.remove(&entry.id);
+            entry.joined.iter().for_each(|id| {
+                self.keys.remove(id);
+            });
         }
     }
 }
@@ -311,6 +359,10 @@ fn is_proven(class: Class, entry: &Entry) -> bool {
 fn add_score(scores: &mut Vec<WitnessScore>, finding: &Finding) {
     let said =
         WitnessScore { witness: finding.witness, class: finding.class, kind: finding.kind, score: finding.score };
+    strengthen(scores, said);
+}
+
+fn strengthen(scores: &mut Vec<WitnessScore>, said: WitnessScore) {
     match scores.iter_mut().find(|earlier| earlier.witness == said.witness && earlier.class == said.class) {
         Some(earlier) if earlier.score >= said.score => {}
         Some(earlier) => *earlier = said,
