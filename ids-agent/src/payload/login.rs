@@ -213,10 +213,11 @@ fn rfb(bytes: &[u8]) -> LoginSigns {
     LoginSigns { failed: failed.iter().any(|words| contains(bytes, words)), ..LoginSigns::default() }
 }
 
-/// KRB-ERROR with KDC_ERR_PREAUTH_FAILED or KDC_ERR_C_PRINCIPAL_UNKNOWN (RFC 4120, section 7.5.9).
+/// KRB-ERROR with KDC_ERR_PREAUTH_FAILED (RFC 4120, section 7.5.9). An unknown principal is no wrong password: a host with a
+/// stale name asks for it all day.
 fn kerberos(bytes: &[u8]) -> LoginSigns {
-    let code = |code: u8| bytes.windows(5).any(|w| w == [0xa6, 3, 2, 1, code]);
-    LoginSigns { failed: bytes.first() == Some(&0x7e) && (code(24) || code(6)), ..LoginSigns::default() }
+    let failed = bytes.first() == Some(&0x7e) && bytes.windows(5).any(|w| w == [0xa6, 3, 2, 1, 24]);
+    LoginSigns { failed, ..LoginSigns::default() }
 }
 
 /// A bind, and its answer: invalidCredentials is 49 (RFC 4511, sections 4.2 and A.1).
@@ -326,7 +327,10 @@ mod tests {
             Login::Failed
         );
         assert_eq!(outcome(AppProto::Krb5, b"", b"\x7e\x50\x30\x4e\xa6\x03\x02\x01\x18"), Login::Failed);
-        assert_eq!(outcome(AppProto::Krb5, b"", b"\x7e\x50\x30\x4e\xa6\x03\x02\x01\x19"), Login::None);
+        // Asked for pre-authentication; no such name.
+        for code in [0x19, 6] {
+            assert_eq!(outcome(AppProto::Krb5, b"", &[0x7e, 0x50, 0x30, 0x4e, 0xa6, 3, 2, 1, code]), Login::None);
+        }
         let bind = |code: u8| [&b"0\x0c\x02\x01\x01\x61\x07\x0a\x01"[..], &[code], b"\x04\0\x04\0\0\0"].concat();
         assert_eq!(outcome(AppProto::Ldap, b"", &bind(49)), Login::Failed);
         assert_eq!(outcome(AppProto::Ldap, b"", &bind(0)), Login::None);
