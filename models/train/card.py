@@ -63,7 +63,9 @@ def classifier(table: Table, figures, setting, params, suspects, telltales, seen
             "",
             *rows,
             "",
-            f"Benign flows called an attack: {percent(figures['benign_called'])} of {figures['benign_flows']}. "
+            f"Benign flows called an attack: {percent(figures['benign_called'])} of {figures['benign_flows']} ("
+            + ", ".join(f"{kind} {called} of {flows}" for kind, flows, called in figures["benign_groups"])
+            + "; the lab's networks resemble each other, so for unknown networks the others count). "
             f"Attack flows called an attack: {figures['attack_seen']:.2f} of all flows, "
             f"{figures['attack_seen_by_class']:.2f} averaged over classes. "
             f"Macro-F1 with benign: {figures['macro_f1']:.2f}.",

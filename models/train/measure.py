@@ -6,25 +6,28 @@ it comes from sources that had no part in its trees, its calibration or its thre
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 import forest
 import heads
-from table import CLASSES, Table, folds, weights
+from table import CLASSES, LAB, Table, folds, weights
 
 # Folds of sources: outer ones for the card, inner ones for setting a model.
-OUTER, INNER = 5, 5
-# Share of benign flows of unseen sources that the classifier may call an attack, all classes together. What it may call
-# comes out higher on the next network than on those it was set by.
-BENIGN_CALLED_MAX = 0.0006
-# The same for one class: none may use up what the others need.
-BENIGN_PER_CLASS_MAX = 0.0003
+OUTER, INNER = 5, 4
+# Shares of benign flows of unseen sources that a class may call an attack; it gets the one that is worth most.
+BENIGN_SHARES = [0.0, 0.0001, 0.0002, 0.0003]
+# How many steps of that list all classes together may take. What they may call comes out higher on the next network
+# than on those it was set by.
+STEPS_MAX = 6
 # A class is only said aloud where most of what it was said of on unseen sources was an attack of that class.
 PRECISION_MIN = 0.6
 RECALL_MIN = 0.02
 NEVER = 1.5
+# The raw score of a head that is not there.
+SILENT = -30.0
 # Share of benign flows that may be called unusual where no class is sure.
 BENIGN_UNNAMED_MAX = 0.0001
 # What an unnamed attack must add to be worth its false alarms, as a share of the attack flows of a class, averaged.
@@ -49,55 +52,72 @@ def head_of(y):
     return heads.HEADS.get(CLASSES[y], heads.OTHER)
 
 
+# The table that worker processes share; they are forked from this one and are told rows of it, not values.
+SHARED = None
+
+
 def fit_head(job):
-    table, y, params, seed = job
-    return heads.fit(table.x, table.y == y, weights(table), table.names(), head_of(y), params, seed)
+    """A head fitted on the rows `seen`; or, where rows are `held`, what it says of them."""
+    seen, held, y, params, seed = job
+    table = SHARED.take(seen).renumbered()
+    trees = heads.fit(table.x, table.y == y, weights(table), table.names(), head_of(y), params, seed)
+    return trees if held is None else heads.near(trees, SHARED.x[held])
 
 
 class Fitter:
-    """Fits heads, several at a time; the result does not depend on how many."""
+    """Fits heads on rows of one table, several at a time; the result does not depend on how many."""
 
-    def __init__(self, params, seed, jobs):
-        self.params, self.seed = params, seed
-        self.pool = ProcessPoolExecutor(jobs) if jobs > 1 else None
+    def __init__(self, table: Table, params, seed, jobs):
+        global SHARED
+        SHARED = table
+        self.table, self.params, self.seed = table, params, seed
+        self.pool = ProcessPoolExecutor(jobs, get_context("fork")) if jobs > 1 else None
 
     def all(self, jobs):
-        jobs = [(table, y, self.params, self.seed) for table, y in jobs]
+        jobs = [(*job, self.params, self.seed) for job in jobs]
         return list((self.pool.map if self.pool else map)(fit_head, jobs))
 
-    def unseen(self, table: Table, count: int) -> np.ndarray:
-        """Raw scores of each row for each of CLASSES from heads fitted without the row's source."""
-        fold_of = folds(table, count)
-        raw = np.full((len(table), len(CLASSES)), -30.0, dtype=np.float32)
+    def unseen(self, rows, count: int) -> np.ndarray:
+        """Raw scores of `rows` for each of CLASSES from heads fitted on others of them, without the row's source."""
+        of_rows = self.table.take(rows)
+        fold_of = folds(of_rows, count)
+        raw = np.full((len(rows), len(CLASSES)), SILENT, dtype=np.float32)
+        places, jobs = [], []
         for fold in range(count):
-            held = fold_of == fold
-            if not held.any():
-                continue
-            seen = table.take(~held).renumbered()
-            present = [y for y in range(1, len(CLASSES)) if (seen.y == y).any()]
-            for y, trees in zip(present, self.all([(seen, y) for y in present])):
-                raw[held, y] = heads.near(trees, table.x[held])
+            held, seen = fold_of == fold, fold_of != fold
+            for y in range(1, len(CLASSES)):
+                if held.any() and (of_rows.y[seen] == y).any():
+                    places.append((held, y))
+                    jobs.append((rows[seen], rows[held], y))
+        for (held, y), told in zip(places, self.all(jobs)):
+            raw[held, y] = told
         return raw
 
-    def model(self, table: Table, setting: Setting):
-        fitted = self.all([(table, y) for y in setting.spoken])
+    def model(self, rows, setting: Setting):
+        fitted = self.all([(rows, None, y) for y in setting.spoken])
         return [forest.Calibrated(*parts) for parts in zip(fitted, setting.slope, setting.offset)]
 
 
 def calibrate(table: Table, raw, y) -> tuple:
-    """Slope and offset by which the raw scores of unseen sources come out as shares. A slope is never negative."""
+    """Slope and offset by which the raw scores of unseen sources come out as shares, were every second flow of the
+    class: how frequent attacks are is nothing that captures can tell. A slope is never negative."""
     weight = weights(table)
-    fitted = LogisticRegression(C=10.0).fit(raw[:, [y]].astype(np.float64), table.y == y, sample_weight=weight)
+    of = table.y == y
+    weight = np.where(of, weight / weight[of].sum(), weight / weight[~of].sum()) * len(table) / 2
+    fitted = LogisticRegression(C=10.0).fit(raw[:, [y]].astype(np.float64), of, sample_weight=weight)
     slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     if slope <= 0.05:
         # Unseen sources contradict the head: it says what it would say of anything.
-        share = weight[table.y == y].sum() / weight.sum()
-        return 0.0, float(np.log(share / (1 - share)))
+        return np.float32(0.0), np.float32(-5.0)
     return np.float32(slope), np.float32(offset)
 
 
 def probabilities(raw, spoken, slope, offset) -> np.ndarray:
     """For each of CLASSES; those that are not spoken get 0."""
+    if not spoken:
+        told = np.zeros((len(raw), len(CLASSES)), dtype=np.float32)
+        told[:, 0] = 1
+        return told
     claims = np.stack([forest.probability(raw[:, y], a, b) for y, a, b in zip(spoken, slope, offset)], axis=1)
     told = np.zeros((len(raw), len(CLASSES)), dtype=np.float32)
     told[:, [0, *spoken]] = forest.share_out(claims)
@@ -133,6 +153,9 @@ class Flows:
         self.score = np.zeros((self.count, len(CLASSES)), dtype=np.float32)
         best = told[:, 1:].argmax(axis=1) + 1
         np.maximum.at(self.score, (table.flow, best), told[np.arange(len(told)), best])
+        # The lab's benign flows are many and alike. Neither they nor the others may use up the budget of both.
+        of_lab = np.array([name.startswith(LAB) for name in table.sources])[self.source]
+        self.benign = [group for group in ((self.y == 0) & ~of_lab, (self.y == 0) & of_lab) if group.any()]
         self.attack = np.zeros(self.count, dtype=np.float32)
         np.maximum.at(self.attack, table.flow, 1 - told[:, 0])
 
@@ -144,19 +167,18 @@ class Flows:
 
 
 def set_thresholds(flows: Flows, candidates):
-    """Thresholds that name most attacks, averaged over classes, within one budget of benign flows called an attack.
+    """Thresholds that name most attacks, averaged over classes and sources, within one budget of benign flows called an
+    attack.
 
     A class that is mostly wrong where it speaks stays silent, and its part of the budget goes to the others.
     """
     thresholds = np.full(len(CLASSES), NEVER, dtype=np.float32)
     thresholds[0] = 0
-    benign = flows.y == 0
-    budget = int(BENIGN_CALLED_MAX * benign.sum())
     spoken = list(candidates)
     while True:
         thresholds[1:] = NEVER
-        for y, spent in share_out(flows, spoken, benign, budget).items():
-            thresholds[y] = threshold(flows, y, benign, spent)
+        for y, step in share_out(flows, spoken).items():
+            thresholds[y] = threshold(flows, y, BENIGN_SHARES[step])
         called = flows.called(thresholds)
         wrong = [y for y in spoken if is_wrong(flows, called, y)]
         if not wrong:
@@ -177,34 +199,35 @@ def recall_by_source(flows: Flows, y, named) -> float:
     return float(np.mean([named[of & (flows.source == source)].mean() for source in np.unique(flows.source[of])]))
 
 
-def share_out(flows: Flows, spoken, benign, budget) -> dict:
-    """How many benign flows each class may call, so that the sum of recalls is highest."""
-    class_max = int(BENIGN_PER_CLASS_MAX * benign.sum())
-    best, choice = np.zeros(budget + 1), []
+def share_out(flows: Flows, spoken) -> dict:
+    """Which of the shares of benign flows each class gets, so that the sum of recalls is highest."""
+    best, choice = np.zeros(STEPS_MAX + 1), []
     for y in spoken:
-        by_spent = [recall_by_source(flows, y, flows.score[:, y] >= threshold(flows, y, benign, spent))
-                    for spent in range(min(budget, class_max) + 1)]  # fmt: skip
-        total = np.full(budget + 1, -1.0)
-        taken = np.zeros(budget + 1, dtype=int)
-        for spent, recall in enumerate(by_spent):
-            gain = best[: budget + 1 - spent] + recall
-            better = gain > total[spent:] + 1e-9
-            total[spent:][better] = gain[better]
-            taken[spent:][better] = spent
+        total = np.full(STEPS_MAX + 1, -1.0)
+        taken = np.zeros(STEPS_MAX + 1, dtype=int)
+        for step, share in enumerate(BENIGN_SHARES):
+            recall = recall_by_source(flows, y, flows.score[:, y] >= threshold(flows, y, share))
+            gain = best[: STEPS_MAX + 1 - step] + recall
+            better = gain > total[step:] + 1e-9
+            total[step:][better] = gain[better]
+            taken[step:][better] = step
         best = total
         choice.append(taken)
-    shares, left = {}, budget
+    steps, left = {}, STEPS_MAX
     for y, taken in reversed(list(zip(spoken, choice))):
-        shares[y] = int(taken[left])
-        left -= shares[y]
-    return shares
+        steps[y] = int(taken[left])
+        left -= steps[y]
+    return steps
 
 
-def threshold(flows: Flows, y, benign, budget):
-    """The lowest threshold above which the class calls at most `budget` benign flows, and a margin."""
-    scores = np.sort(flows.score[benign, y])[::-1]
-    over = scores[budget] if budget < len(scores) else 0.0
-    return rounded_up(max(stricter(float(over)), 0.5, precise(flows, y)))
+def threshold(flows: Flows, y, share):
+    """The lowest threshold above which the class calls at most `share` of each group of benign flows, and a margin."""
+    return rounded_up(max(0.5, precise(flows, y), *(above(flows.score[group, y], share) for group in flows.benign)))
+
+
+def above(scores, share) -> float:
+    """Just above the strongest of `scores` that must not be called."""
+    return stricter(float(np.sort(scores)[::-1][int(share * len(scores))]))
 
 
 def stricter(score: float) -> float:
@@ -233,10 +256,7 @@ def precise(flows: Flows, y) -> float:
 def attack_threshold(flows: Flows, thresholds) -> float:
     """From which probability of any attack a flow is called unusual; NEVER where that hardly adds anything."""
     silent = flows.called(thresholds) == 0
-    benign = flows.y == 0
-    scores = np.sort(flows.attack[benign & silent])[::-1]
-    spent = int(BENIGN_UNNAMED_MAX * benign.sum())
-    told = rounded_up(max(stricter(float(scores[spent])), 0.5))
+    told = rounded_up(max(0.5, *(above(flows.attack[group & silent], BENIGN_UNNAMED_MAX) for group in flows.benign)))
     present = [y for y in range(1, len(CLASSES)) if (flows.y == y).any()]
     added = np.mean([recall_by_source(flows, y, silent & (flows.attack >= told)) for y in present])
     return told if added >= UNNAMED_GAIN_MIN else np.float32(NEVER)
@@ -263,25 +283,26 @@ def judge(table: Table, told, setting: Setting) -> Judged:
     return Judged(flows.y, flows.source, called, flows.score[:, 1:].max(axis=1), flows.attack)
 
 
-def nested(table: Table, fitter: Fitter) -> Judged:
+def nested(fitter: Fitter) -> Judged:
     """Leaves each fold of sources out of trees, calibration and thresholds, and judges it."""
+    table = fitter.table
     fold_of = folds(table, OUTER)
     parts = []
     for fold in range(OUTER):
-        held, seen = table.take(fold_of == fold).renumbered(), table.take(fold_of != fold).renumbered()
-        setting = settle(seen, fitter.unseen(seen, INNER))
-        model = fitter.model(seen, setting)
-        raw = np.full((len(held), len(CLASSES)), -30.0, dtype=np.float32)
-        for y, head in zip(setting.spoken, model):
-            raw[:, y] = heads.near(head.trees, held.x)
+        held, seen = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
+        setting = settle(table.take(seen).renumbered(), fitter.unseen(seen, INNER))
+        raw = np.full((len(held), len(CLASSES)), SILENT, dtype=np.float32)
+        for y, told in zip(setting.spoken, fitter.all([(seen, held, y) for y in setting.spoken])):
+            raw[:, y] = told
         told = probabilities(raw, setting.spoken, setting.slope, setting.offset)
-        parts.append(judge(held, told, setting))
+        parts.append(judge(table.take(held).renumbered(), told, setting))
         print(f"unseen fold {fold + 1} of {OUTER}: speaks of {', '.join(CLASSES[y] for y in setting.spoken)}", flush=True)
     return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in Judged.__dataclass_fields__))
 
 
 def summary(judged: Judged, sources) -> dict:
     benign = judged.y == 0
+    of_lab = np.array([name.startswith(LAB) for name in sources])[judged.source]
     classes = []
     for y in range(1, len(CLASSES)):
         of = judged.y == y
@@ -313,6 +334,10 @@ def summary(judged: Judged, sources) -> dict:
         "attack_seen_by_class": float(np.mean([c["seen_as_attack"] for c in classes])),
         "benign_flows": int(benign.sum()),
         "benign_called": float((judged.called[benign] > 0).mean()),
+        "benign_groups": [
+            (kind, int(group.sum()), int((judged.called[group] > 0).sum()))
+            for kind, group in (("captured elsewhere", benign & ~of_lab), ("made by the lab", benign & of_lab)) if group.any()
+        ],
         "unnamed_benign": int((judged.called[benign] == UNNAMED).sum()),
         "unnamed_attacks": int((judged.called[~benign] == UNNAMED).sum()),
         "benign_by_source": {

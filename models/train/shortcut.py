@@ -10,7 +10,8 @@ from table import CLASSES, LAB, Table
 
 # Balanced accuracy from which two questions are too few to be an attack's nature alone.
 SUSPICIOUS = 0.98
-ROWS_MAX = 6_000
+# So many benign flows of each source are told apart, where it has enough.
+FLOWS_MIN, FLOWS_MAX = 20, 300
 
 
 def ended(table: Table) -> Table:
@@ -42,11 +43,13 @@ def telltales(table: Table, seed: int, count: int = 12) -> list:
     feature's values are shuffled."""
     benign = ended(table.take((table.y == 0)))
     rng = np.random.default_rng(seed)
-    rows = np.concatenate([
-        rng.permutation(np.flatnonzero(benign.source == source))[:300] for source in np.unique(benign.source)
-    ])  # fmt: skip
-    rows = rng.permutation(rows)[:ROWS_MAX]
-    fitted, held = np.array_split(rows, 2)
+    fitted, held = [], []
+    for source in np.unique(benign.source):
+        rows = rng.permutation(np.flatnonzero(benign.source == source))[:FLOWS_MAX]
+        if len(rows) >= FLOWS_MIN:
+            fitted.append(rows[::2])
+            held.append(rows[1::2])
+    fitted, held = np.concatenate(fitted), np.concatenate(held)
     forest = ExtraTreesClassifier(60, min_samples_leaf=2, class_weight="balanced", random_state=seed, n_jobs=1)
     forest.fit(benign.x[fitted], benign.source[fitted])
     score = lambda x: balanced_accuracy_score(benign.source[held], forest.predict(x))

@@ -47,8 +47,9 @@ CLASSES = [
 # What `training-rows` says of a flow.
 BACKGROUND, ATTACK, RELATED = 0, 1, 2
 
-# A capture with more flows than this is thinned: one flood must not drown the rest.
-FLOWS_PER_CAPTURE_MAX = 500
+# A capture with more attack flows, or more others, than this is thinned: one flood must not drown the rest.
+ATTACKS_PER_CAPTURE_MAX = 500
+OTHERS_PER_CAPTURE_MAX = 2_000
 # A flow that is judged more often is taken at its first judgements, its last, and evenly between.
 ROWS_PER_FLOW_MAX = 6
 # Sources of this kind were made by the lab: all that is no attack there is benign by construction. Everywhere else
@@ -152,7 +153,7 @@ def labelled(rows: dict, schema, seed: int) -> Table:
     notes += [f"{captures[at]['path']}: its filter picks no flow" for at in empty]
     counts = Counter(row["family"] for row in captures if CLASS_OF_FAMILY[row["family"]] is None)
     notes += [f"{count} captures of {family}: a scenario's label is no flow's" for family, count in sorted(counts.items())]
-    kept &= thin(capture, flow, seed)
+    kept &= thin(capture, flow, label, seed)
 
     sources = sorted({row["source"] for row in captures})
     source_of = np.array([sources.index(row["source"]) for row in captures])
@@ -204,23 +205,26 @@ def class_index(family: str) -> int:
     return -1 if name is None else CLASSES.index(name)
 
 
-def thin(capture, flow, seed) -> np.ndarray:
-    """Keeps at most FLOWS_PER_CAPTURE_MAX whole flows of each capture, and of each flow ROWS_PER_FLOW_MAX rows."""
+def thin(capture, flow, label, seed) -> np.ndarray:
+    """Keeps at most so many whole flows of each capture, and of each flow ROWS_PER_FLOW_MAX rows."""
     kept = np.ones(len(flow), dtype=bool)
     rng = np.random.default_rng(seed)
-    order = np.argsort(capture, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(capture[order])) + 1):
+    for rows in groups(capture * 2 + (label == ATTACK)):
+        most = ATTACKS_PER_CAPTURE_MAX if label[rows[0]] == ATTACK else OTHERS_PER_CAPTURE_MAX
         flows = np.unique(flow[rows])
-        if len(flows) > FLOWS_PER_CAPTURE_MAX:
-            chosen = rng.choice(flows, FLOWS_PER_CAPTURE_MAX, replace=False)
-            kept[rows] = np.isin(flow[rows], chosen)
-    number = distinct(capture, flow)
-    order = np.argsort(number, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(number[order])) + 1):
+        if len(flows) > most:
+            kept[rows] = np.isin(flow[rows], rng.choice(flows, most, replace=False))
+    for rows in groups(distinct(capture, flow)):
         if len(rows) > ROWS_PER_FLOW_MAX:
             chosen = np.unique(np.linspace(0, len(rows) - 1, ROWS_PER_FLOW_MAX).round().astype(int))
             kept[np.delete(rows, chosen)] = False
     return kept
+
+
+def groups(key) -> list:
+    """The rows of each value of `key`, in their order."""
+    order = np.argsort(key, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
 
 
 def weights(table: Table, benign_share: float = 0.4) -> np.ndarray:

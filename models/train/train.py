@@ -21,7 +21,7 @@ import networks
 import packed
 import paper
 import shortcut
-from table import CLASSES, Refused, folds, load, read_rows, read_tsv, thin, weights
+from table import CLASSES, Refused, distinct, folds, load, read_rows, read_tsv, thin, weights
 
 PARAMS = {"rounds": 80, "leaves": 12, "rate": 0.1}
 # The autoencoder looks at what hosts did lately, and at nothing of the single flow: over all features every flow of an
@@ -63,10 +63,14 @@ def main():
 def pack(args):
     schema = json.loads((args.rows / "schema.json").read_text())
     rows = read_rows(args.rows, schema)
-    kept = thin(rows["capture"], rows["flow"], args.seed) & np.isfinite(rows["x"]).all(axis=1)
+    kept = thin(rows["capture"], rows["flow"], rows["label"], args.seed) & np.isfinite(rows["x"]).all(axis=1)
     for name in ("x", "capture", "flow", "label"):
         rows[name] = rows[name][kept]
+    rows["flow"] = distinct(rows["capture"], rows["flow"])
     size = packed.write(args.out, rows, schema["hash"])
+    again = packed.read(args.out)
+    assert all((again[name] == rows[name]).all() for name in ("flow", "label")), "the table reads otherwise than it was packed"
+    assert (again["x"] == packed.rounded(rows["x"])).all(), "the table reads otherwise than it was packed"
     print(f"{args.out}: {kept.sum()} rows of {len(np.unique(rows['capture']))} captures in {size} bytes")
 
 
@@ -89,13 +93,14 @@ def fold_of_capture(table, fold_of, capture, source):
 
 
 def train_classifier(table, args):
-    fitter = measure.Fitter(PARAMS, args.seed, args.jobs)
-    setting = measure.settle(table, fitter.unseen(table, measure.INNER))
+    fitter = measure.Fitter(table, PARAMS, args.seed, args.jobs)
+    every = np.arange(len(table))
+    setting = measure.settle(table, fitter.unseen(every, measure.INNER))
     print("speaks of", json.dumps({CLASSES[y]: round(float(setting.thresholds[y]), 4) for y in setting.spoken}), flush=True)
-    model = fitter.model(table, setting)
+    model = fitter.model(every, setting)
     text = "# Classifier\n\nA model for judging sources that were left out of it; measured by `cargo xtask eval`.\n"
     if not args.held_out:
-        figures = measure.summary(measure.nested(table, fitter), table.sources)
+        figures = measure.summary(measure.nested(fitter), table.sources)
         print(json.dumps({name: value for name, value in figures.items() if isinstance(value, float)}), flush=True)
         for entry in figures["classes"]:
             print(json.dumps(entry), flush=True)
