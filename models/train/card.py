@@ -88,8 +88,9 @@ def classifier(table: Table, figures, setting, params, suspects, telltales, seen
             "## How far its probabilities can be believed",
             "",
             "Probability of an attack of any class, as told of flows of unseen sources, and the share of them that was one. "
-            "The mix is that of the training captures, in which attacks are far more frequent than on a quiet network: "
-            "the order of two probabilities means something everywhere, the number only where attacks are as frequent.",
+            "Each head is calibrated as if every second flow were of its class, and the mix here is that of the training captures, "
+            "in which attacks are far more frequent than on a quiet network: the order of two probabilities means something "
+            "everywhere, the number only where attacks are as frequent.",
             "",
             "| told | flows | mean told | share of attacks | |",
             "|---|---|---|---|---|",

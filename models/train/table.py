@@ -45,7 +45,9 @@ CLASSES = [
 ]
 
 # What `training-rows` says of a flow.
-BACKGROUND, ATTACK, RELATED = 0, 1, 2
+BACKGROUND, ATTACK, RELATED, BESIDE = 0, 1, 2, 3
+# What comes to nothing beside such an attack came to nothing because of it, and looks like a part of it.
+OVERWHELMING = ("flood", "app_dos")
 
 # A capture with more attack flows, or more others, than this is thinned: one flood must not drown the rest.
 ATTACKS_PER_CAPTURE_MAX = 500
@@ -142,7 +144,9 @@ def labelled(rows: dict, schema, seed: int) -> Table:
     y = np.where(label == ATTACK, classes[capture], 0)
     kept = (classes[capture] > 0) & (label == ATTACK)
     kept |= classes[capture] == 0
-    kept |= of_lab[capture] & (label == BACKGROUND)
+    overwhelmed = np.isin(classes, [CLASSES.index(name) for name in OVERWHELMING])[capture]
+    served = x[:, [spec["name"] for spec in schema["features"]].index("bwd_payload_bytes")] > 0
+    kept |= of_lab[capture] & ((label == BACKGROUND) | ((label == BESIDE) & (served | ~overwhelmed)))
     notes = []
     odd = ~np.isfinite(x).all(axis=1)
     for at in np.unique(capture[odd & kept]):

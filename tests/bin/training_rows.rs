@@ -48,6 +48,8 @@ enum FlowLabel {
     Attack = 1,
     /// From or to an attacker, but not picked by the filter: what an attack caused, or an attacker's own errands.
     Related = 2,
+    /// From or to a host that attack flows went to.
+    Beside = 3,
 }
 
 /// A witness that finds nothing and writes everything down.
@@ -151,11 +153,15 @@ fn rows(path: &Path, filter: &Filter) -> Result<Vec<Row>, AnyError> {
 }
 
 fn mark_related(rows: &mut [Row]) {
-    let attackers: BTreeSet<[u8; 16]> =
-        rows.iter().filter(|row| row.label == FlowLabel::Attack).map(|row| row.hosts[0]).collect();
-    for row in rows {
-        if row.label == FlowLabel::Background && row.hosts.iter().any(|host| attackers.contains(host)) {
+    let attacks = |rows: &[Row], side: usize| -> BTreeSet<[u8; 16]> {
+        rows.iter().filter(|row| row.label == FlowLabel::Attack).map(|row| row.hosts[side]).collect()
+    };
+    let (attackers, victims) = (attacks(rows, 0), attacks(rows, 1));
+    for row in rows.iter_mut().filter(|row| row.label == FlowLabel::Background) {
+        if row.hosts.iter().any(|host| attackers.contains(host)) {
             row.label = FlowLabel::Related;
+        } else if row.hosts.iter().any(|host| victims.contains(host)) {
+            row.label = FlowLabel::Beside;
         }
     }
 }
