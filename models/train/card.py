@@ -58,7 +58,7 @@ def classifier(table: Table, figures, setting, params, suspects, telltales, seen
             "## On sources it never saw",
             "",
             "Each flow was judged by a model whose trees, calibration and thresholds were made without the flow's source "
-            "(five folds of sources; within each, five more to set it). A flow counts as called when any of its judgements is "
+            "(folds of sources; within each, more of them to set it). A flow counts as called when any of its judgements is "
             "above the threshold. The shipped model is made the same way from all sources; its own thresholds stand last.",
             "",
             *rows,

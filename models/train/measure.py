@@ -16,7 +16,7 @@ import heads
 from table import CLASSES, LAB, Table, folds, weights
 
 # Folds of sources: outer ones for the card, inner ones for setting a model.
-OUTER, INNER = 5, 4
+OUTER, INNER = 4, 3
 # Shares of benign flows of unseen sources that a class may call an attack; it gets the one that is worth most.
 BENIGN_SHARES = [0.0, 0.0001, 0.0002, 0.0003]
 # How many steps of that list all classes together may take. What they may call comes out higher on the next network

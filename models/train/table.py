@@ -50,10 +50,10 @@ BACKGROUND, ATTACK, RELATED, BESIDE = 0, 1, 2, 3
 OVERWHELMING = ("flood", "app_dos")
 
 # A capture with more attack flows, or more others, than this is thinned: one flood must not drown the rest.
-ATTACKS_PER_CAPTURE_MAX = 500
-OTHERS_PER_CAPTURE_MAX = 2_000
+ATTACKS_PER_CAPTURE_MAX = 300
+OTHERS_PER_CAPTURE_MAX = 800
 # A flow that is judged more often is taken at its first judgements, its last, and evenly between.
-ROWS_PER_FLOW_MAX = 6
+ROWS_PER_FLOW_MAX = 4
 # Sources of this kind were made by the lab: all that is no attack there is benign by construction. Everywhere else
 # what ran beside an attack is unlabelled, and left out.
 LAB = "lab+"

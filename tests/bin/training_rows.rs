@@ -46,9 +46,10 @@ enum FlowLabel {
     /// Between hosts that no attack flow came from.
     Background = 0,
     Attack = 1,
-    /// From or to an attacker, but not picked by the filter: what an attack caused, or an attacker's own errands.
+    /// From or to an attacker or begun by a victim, but not picked by the filter: what an attack caused, or an
+    /// attacker's own errands.
     Related = 2,
-    /// From or to a host that attack flows went to.
+    /// To a host that attack flows went to, from somebody else.
     Beside = 3,
 }
 
@@ -158,9 +159,10 @@ fn mark_related(rows: &mut [Row]) {
     };
     let (attackers, victims) = (attacks(rows, 0), attacks(rows, 1));
     for row in rows.iter_mut().filter(|row| row.label == FlowLabel::Background) {
-        if row.hosts.iter().any(|host| attackers.contains(host)) {
+        let by_attacker = row.hosts.iter().any(|host| attackers.contains(host));
+        if by_attacker || victims.contains(&row.hosts[0]) {
             row.label = FlowLabel::Related;
-        } else if row.hosts.iter().any(|host| victims.contains(host)) {
+        } else if victims.contains(&row.hosts[1]) {
             row.label = FlowLabel::Beside;
         }
     }
