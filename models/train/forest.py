@@ -22,11 +22,10 @@ def probability(raw, slope, offset):
     return (1 / (1 + np.exp(-(np.float32(slope) * raw.astype(np.float32) + np.float32(offset))))).astype(np.float32)
 
 
-def share_out(claims) -> np.ndarray:
-    """Benign and the classes, `[rows, 1 + classes]`, from what each head claims alone. Benign is what none claims."""
+def with_benign(claims) -> np.ndarray:
+    """Benign and the classes, `[rows, 1 + classes]`, from what each head claims. Benign is what none claims."""
     benign = np.prod(1 - claims, axis=1, dtype=np.float32, keepdims=True)
-    told = np.concatenate([benign, claims], axis=1).astype(np.float32)
-    return told / told.sum(axis=1, keepdims=True)
+    return np.concatenate([benign, claims], axis=1).astype(np.float32)
 
 
 def to_bytes(heads: list, features: int) -> bytes:
@@ -44,7 +43,7 @@ def to_bytes(heads: list, features: int) -> bytes:
 
 def probabilities(heads_: list, raws: list) -> np.ndarray:
     """What the agent gives for rows whose raw scores are `raws`, one array for each head."""
-    return share_out(np.stack([probability(raw, head.slope, head.offset) for head, raw in zip(heads_, raws)], axis=1))
+    return with_benign(np.stack([probability(raw, head.slope, head.offset) for head, raw in zip(heads_, raws)], axis=1))
 
 
 def to_onnx(heads_: list, features: int) -> bytes:
@@ -84,11 +83,8 @@ def to_onnx(heads_: list, features: int) -> bytes:
         ("Sigmoid", ["odds"], "claims", {}),
         ("Sub", ["one", "claims"], "unclaimed", {}),
         ("ReduceProd", ["unclaimed"], "benign", {"axes": [1], "keepdims": 1}),
-        ("Concat", ["benign", "claims"], "shares", {"axis": 1}),
-        ("ReduceSum", ["shares", "columns"], "whole", {"keepdims": 1}),
-        ("Div", ["shares", "whole"], "probabilities", {}),
+        ("Concat", ["benign", "claims"], "probabilities", {"axis": 1}),
     ]
-    weights.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "columns"))
     graph = helper.make_graph(
         [trees] + [helper.make_node(kind, inputs, [output], **attributes) for kind, inputs, output, attributes in plain],
         "ids",

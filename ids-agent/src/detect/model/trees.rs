@@ -13,8 +13,8 @@
 //! A node with feature 0xffff is a leaf and adds its value. Any other sends a row on to node `left` if
 //! the row's feature is at most the value, else to node `left + 1`. A head's raw score is the sum of its
 //! leaves, added up in the order of the trees; its probability is the logistic function of
-//! `slope * raw + offset`. Benign is what no head claims: the product of their counter-probabilities. All
-//! are then divided by their sum.
+//! `slope * raw + offset`. Each head speaks for itself, so they may add up to more than one. Benign is what no
+//! head claims: the product of their counter-probabilities.
 
 use super::{Backend, ModelError};
 use crate::features::FEATURES;
@@ -153,18 +153,16 @@ impl Backend for Trees {
                     }
                 }
             }
-            told.chunks_mut(columns).for_each(share_out);
+            told.chunks_mut(columns).for_each(leave_to_benign);
         }
         Ok(())
     }
 }
 
-/// Sets benign, the first of `row`, to what no class claims, and makes the sum 1.
-fn share_out(row: &mut [f32]) {
+/// Sets benign, the first of `row`, to what no class claims.
+fn leave_to_benign(row: &mut [f32]) {
     let Some((benign, claims)) = row.split_first_mut() else { return };
     *benign = claims.iter().map(|claim| 1.0 - claim).product();
-    let sum: f32 = *benign + claims.iter().sum::<f32>();
-    row.iter_mut().for_each(|value| *value /= sum);
 }
 
 fn refused(reason: impl Into<String>) -> ModelError {
@@ -261,13 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn benign_is_what_no_head_claims_and_all_shares_make_one() {
+    fn each_head_speaks_for_itself_and_benign_is_what_none_claims() {
         let bytes = file(&[head(&[&[node(0.0, LEAF, 0)]]), head(&[&[node(-2.0, LEAF, 0)]])]);
         let (a, b) = (logistic(1.0), logistic(-3.0));
-        let (benign, sum) = ((1.0 - a) * (1.0 - b), (1.0 - a) * (1.0 - b) + a + b);
         let out = told(&bytes, 3, &[[0.0; FEATURES]]);
-        for (found, expected) in out.iter().zip([benign, a, b]) {
-            assert!((found - expected / sum).abs() < 1e-6, "{out:?}");
+        for (found, expected) in out.iter().zip([(1.0 - a) * (1.0 - b), a, b]) {
+            assert!((found - expected).abs() < 1e-6, "{out:?}");
         }
     }
 
