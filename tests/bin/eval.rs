@@ -75,7 +75,8 @@ fn run(args: &Args) -> Result<(), AnyError> {
     if args.evasion {
         labels.retain(|label| matches!(Family::of(&label.family), Some(Family::Attack(_))));
         let tried = each(&labels, |label, worker| program.evade(label, worker))?;
-        let evasion = Evasion::new(tried.into_iter().flatten());
+        let left_out = tried.iter().filter(|tried| tried.is_empty()).count();
+        let evasion = Evasion::new(tried.into_iter().flatten(), left_out as u64);
         write("evasion.json", &(serde_json::to_string_pretty(&evasion)? + "\n"))?;
         write("evasion.md", &evasion.table())?;
         println!("{}", evasion.table());
@@ -213,7 +214,8 @@ impl Program<'_> {
         Ok(Replayed { scored, flows })
     }
 
-    /// The score of the capture as it is, and of each disguise of its attack flows. Empty where it holds none.
+    /// The score of the capture as it is, and of each disguise of its attack flows. Empty where there are none, or none
+    /// that can be disguised.
     fn evade(&self, label: &Label, worker: usize) -> Result<Vec<(Option<Trick>, Scored)>, AnyError> {
         let clean = self.replay(label, worker, None)?;
         let attacks = Attacks::new(score::attack_flows(label, &clean.flows)?.into_iter());
@@ -223,7 +225,10 @@ impl Program<'_> {
         let disguised = self.scratch.join(format!("{worker}-disguised.pcap"));
         let mut tried = vec![(None, clean.scored)];
         for trick in Trick::ALL {
-            evade::disguise(&self.captures.join(&label.path), attacks.clone(), trick, label.line as u64, &disguised)?;
+            let capture = self.captures.join(&label.path);
+            if !evade::disguise(&capture, attacks.clone(), trick, label.line as u64, &disguised)? {
+                return Ok(Vec::new());
+            }
             tried.push((Some(trick), self.replay(label, worker, Some(&disguised))?.scored));
         }
         Ok(tried)

@@ -141,16 +141,17 @@ impl Layout {
 
 /// Writes the capture with its attack flows disguised. The same `seed` gives the same file.
 ///
-/// Errors: an unreadable capture, one that the file form cannot hold (several link types), one without attack packets.
-pub fn disguise(capture: &Path, mut attacks: Attacks, trick: Trick, seed: u64, out: &Path) -> Result<(), String> {
+/// False where nothing is written: a capture that the file form cannot hold (several link types), or whose attack is in
+/// no packet that is plainly IP and transport. An unreadable capture is an error.
+pub fn disguise(capture: &Path, mut attacks: Attacks, trick: Trick, seed: u64, out: &Path) -> Result<bool, String> {
     let packets = read(capture, &mut attacks)?;
     let link = packets.first().map_or(LinkType(1), |packet| packet.link);
     if packets.iter().any(|packet| packet.link != link) {
-        return Err("the capture has several link types".to_owned());
+        return Ok(false);
     }
     let mut random = Random(seed);
     let began_ns = packets.iter().filter(|packet| packet.part.is_some()).map(|packet| packet.frame.at_ns).min();
-    let began_ns = began_ns.ok_or("no packet of the attack is in the capture")?;
+    let Some(began_ns) = began_ns else { return Ok(false) };
     let mut frames = match trick {
         Trick::Padding => pad(packets, &mut random),
         Trick::Slow2 => stretch(packets, began_ns, 2),
@@ -161,7 +162,7 @@ pub fn disguise(capture: &Path, mut attacks: Attacks, trick: Trick, seed: u64, o
     };
     frames.sort_by_key(|frame| frame.at_ns);
     write_pcap(out, DataLink::from(u32::from(link.0)), &frames);
-    Ok(())
+    Ok(true)
 }
 
 fn read(capture: &Path, attacks: &mut Attacks) -> Result<Vec<Packet>, String> {
@@ -383,9 +384,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("from.pcap"), folder.path().join("to.pcap"));
         write_pcap(&from, DataLink::ETHERNET, &capture());
-        disguise(&from, attack(), trick, 7, &to).unwrap();
+        assert!(disguise(&from, attack(), trick, 7, &to).unwrap());
         let once = std::fs::read(&to).unwrap();
-        disguise(&from, attack(), trick, 7, &to).unwrap();
+        assert!(disguise(&from, attack(), trick, 7, &to).unwrap());
         assert_eq!(once, std::fs::read(&to).unwrap(), "the same seed gives the same file");
         let mut frames = Frames::open(&to).unwrap();
         let mut packets = Vec::new();

@@ -16,6 +16,8 @@ pub struct Evasion {
     pub clean: Tried,
     /// By the trick's name.
     pub tricks: BTreeMap<&'static str, Tried>,
+    /// Captures without attack flows that could be disguised.
+    pub left_out: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +32,7 @@ pub struct Tried {
 }
 
 impl Evasion {
-    pub fn new(tried: impl Iterator<Item = (Option<Trick>, Scored)>) -> Self {
+    pub fn new(tried: impl Iterator<Item = (Option<Trick>, Scored)>, left_out: u64) -> Self {
         let mut by_trick: BTreeMap<Option<Trick>, Vec<Scored>> = BTreeMap::new();
         for (trick, scored) in tried {
             by_trick.entry(trick).or_default().push(scored);
@@ -42,7 +44,7 @@ impl Evasion {
             tried.kept = tried.attack_recall.zip(clean.attack_recall).map(|(now, before)| now / before);
             (trick.name(), tried)
         });
-        Self { tricks: tricks.collect(), clean }
+        Self { tricks: tricks.collect(), clean, left_out }
     }
 
     pub fn table(&self) -> String {
@@ -62,7 +64,9 @@ impl Evasion {
             told.into_iter().chain(tried.families.values().map(|share| percent(*share))).collect()
         };
         let tricks = Trick::ALL.into_iter().filter_map(|trick| Some(row(trick.name(), self.tricks.get(trick.name())?)));
-        table(&header, std::iter::once(row("none", &self.clean)).chain(tricks))
+        let told = table(&header, std::iter::once(row("none", &self.clean)).chain(tricks));
+        let left_out = self.left_out;
+        format!("{told}\nCaptures left out, since they hold no attack flow that can be disguised: {left_out}.\n")
     }
 }
 
