@@ -270,6 +270,18 @@ fn two_witnesses_are_surer_than_either_and_are_both_named() {
 }
 
 #[test]
+fn the_mark_of_a_tool_does_not_outvote_what_was_done_with_it() {
+    let mut rig = Rig::new(&FuseSettings::default());
+    let guess = ended(1, key(1, 2, 80), 100 * SEC);
+    let mut mark = finding(Witness::Payload, Class::WebAttack, Subject::Flow { id: 1 }, &guess, 0.99);
+    mark.kind = "attack_tool";
+    let counted = finding(Witness::Behaviour, Class::BruteForce, Subject::Source { src: host(1) }, &guess, 0.6);
+    rig.step(101, &[guess], vec![mark, counted]);
+    rig.finish(102);
+    assert_eq!(rig.verdicts[0].class, Class::BruteForce);
+}
+
+#[test]
 fn what_is_merely_unusual_never_outvotes_a_named_class() {
     let mut rig = Rig::new(&FuseSettings::default());
     let flow = ended(1, key(1, 2, 80), 100 * SEC);

@@ -11,6 +11,7 @@ use super::{Class, Finding, Judged, Outcome, Subject, Verdict, Witness, WitnessS
 use crate::{
     config::{AllowEntry, FuseSettings},
     flow::FlowState,
+    payload::SignKind,
 };
 
 mod cover;
@@ -74,6 +75,18 @@ pub fn confidence(scores: &[WitnessScore], class: Class) -> f32 {
         doubt *= 1.0 - weight(witness) * best.clamp(0.0, 1.0);
     }
     1.0 - doubt
+}
+
+/// Signs that name who sent something, and not what was done.
+const TOOL_MARKS: [SignKind; 2] = [SignKind::ScanTool, SignKind::Discovery];
+
+/// How far a saying names what was done.
+fn plainness(said: &WitnessScore) -> u8 {
+    match (said.class, said.witness, said.kind) {
+        (Class::Anomaly, _, _) => 0,
+        (_, Witness::Payload, kind) if TOOL_MARKS.iter().any(|mark| mark.name() == kind) => 1,
+        _ => 2,
+    }
 }
 
 /// What was said of one flow, with the incident it went into.
@@ -262,12 +275,13 @@ impl Fuse {
         }
     }
 
-    /// The class with most confidence; what is merely unusual never outvotes a named class.
+    /// The class with most confidence. What is merely unusual never outvotes a named class, nor does the mark of a tool,
+    /// which does not say what it was used for.
     fn decide(&self, held: Held) -> Verdict {
         let mut verdict = held.verdict;
         verdict.witnesses = held.sayings.iter().map(|said| said.score).collect();
         verdict.witnesses.sort_by_key(|said| (said.witness, said.class));
-        let rank = |said: &Said| (said.score.class != Class::Anomaly, confidence(&verdict.witnesses, said.score.class));
+        let rank = |said: &Said| (plainness(&said.score), confidence(&verdict.witnesses, said.score.class));
         let order = |a: &&Said, b: &&Said| {
             let (a_rank, b_rank) = (rank(a), rank(b));
             a_rank
