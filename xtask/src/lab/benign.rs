@@ -174,6 +174,8 @@ fn described(host: &Host) -> Value {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
     use std::process::Command;
 
     use super::{SCENARIOS, Shape, World, accompany, scenarios};

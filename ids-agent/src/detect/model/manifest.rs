@@ -184,7 +184,7 @@ impl Manifest {
         if self.class.len() < 2 {
             return refuse("a classifier needs a class beside `benign`".to_owned());
         }
-        if let Some(threshold) = self.attack_threshold.filter(|threshold| !(*threshold >= 0.5)) {
+        if let Some(threshold) = self.attack_threshold.filter(|threshold| threshold.is_nan() || *threshold < 0.5) {
             return refuse(format!("attack_threshold {threshold} is below 0.5"));
         }
         for (at, entry) in self.class.iter().enumerate() {

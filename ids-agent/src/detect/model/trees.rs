@@ -202,6 +202,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
     use super::*;
 
     /// A node as the file holds it.
