@@ -212,18 +212,21 @@ impl Incidents {
     }
 
     /// Puts flows of one source that were named one by one, and not told yet, into what was counted of the same source
-    /// and class: whichever came first, it is one incident.
+    /// and class: whichever came first, it is one incident. What is merely unusual goes into anything counted of the source.
     fn join_counted(&mut self, key: Key) -> Option<Key> {
         let single = |said: &WitnessScore| matches!(said.witness, Witness::Classifier | Witness::Anomaly);
         let entry = self.entries.get(&key)?;
         if key.source.is_none() || entry.told.is_some() || !entry.scores.iter().all(single) {
             return None;
         }
+        let first = Key { class: Class::Benign, ..key };
         let last = Key { target: Some([u8::MAX; 16]), class: Class::Anomaly, ..key };
         let counted = |(other, entry): &(&Key, &Entry)| {
-            other.class == key.class && **other != key && (entry.told.is_some() || is_proven(other.class, entry))
+            (other.class == key.class || key.class == Class::Anomaly)
+                && **other != key
+                && (entry.told.is_some() || is_proven(other.class, entry))
         };
-        let home = self.entries.range(key..=last).find(counted).map(|(other, _)| *other)?;
+        let home = self.entries.range(first..=last).find(counted).map(|(other, _)| *other)?;
         let joined = self.entries.remove(&key)?;
         self.windows.remove(&(joined.window_ns, key));
         self.keys.insert(joined.id, home);
