@@ -1,7 +1,7 @@
 //! The line from a batch to an outcome: flows, payload facts, windows, features, witnesses, fusion.
 
 use super::{
-    Detector, DetectorStats, Exhibit, Finding, Judged, ModelInfo, ModelOutputs, Outcome, Stage, Witness,
+    Detector, DetectorStats, Exhibit, Finding, Incident, Judged, ModelInfo, ModelOutputs, Outcome, Stage, Witness,
     exhibit::Exhibits,
     fuse::{Fuse, FuseStats},
     saved::{AxisShift, Restored, SavedPart},
@@ -228,7 +228,9 @@ impl Engine {
         self.exhibits.put_aside(&judged, &findings, |record| payloads.packets(record));
         let reported = out.incidents.len();
         self.fuse.step(self.now_ns, &judged, findings, out);
-        for incident in out.incidents.iter_mut().skip(reported).filter(|incident| incident.stage != Stage::Summary) {
+        let wanted = self.exhibits.is_wanted();
+        let news = |incident: &&mut Incident| wanted && incident.stage != Stage::Summary;
+        for incident in out.incidents.iter_mut().skip(reported).filter(news) {
             let id = incident.flow_id;
             let (source, target) = (incident.source, incident.target);
             let of_its_hosts = |flow: &&Judged<'_>| {
@@ -238,7 +240,7 @@ impl Engine {
             // The example may have ended long ago; another flow of the same hosts shows much the same.
             let at_hand = || {
                 let example = judged.iter().find(|flow| flow.record.id == id);
-                example.or_else(|| judged.iter().find(of_its_hosts)).filter(|_| self.exhibits.is_wanted())
+                example.or_else(|| judged.iter().find(of_its_hosts))
             };
             let mut exhibit = match self.exhibits.of(id) {
                 Some(exhibit) => exhibit.clone(),
