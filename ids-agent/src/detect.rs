@@ -7,7 +7,7 @@ use std::{cmp::Ordering, sync::Arc};
 use ids_common::flow::FlowKey;
 use serde::{Deserialize, Serialize};
 
-use crate::{features::FeatureVector, flow::FlowRecord, payload::PayloadFacts};
+use crate::{eve::EveEvent, features::FeatureVector, flow::FlowRecord, payload::PayloadFacts};
 use saved::AxisShift;
 
 pub mod anomaly;
@@ -300,6 +300,9 @@ pub trait Detector: Send {
     /// Looks at the flows of one tick and appends what it finds.
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>);
 
+    /// Takes in what another sensor said since the last tick, before the tick is judged. Times are those of the batch.
+    fn hear(&mut self, _events: &[EveEvent], _now_ns: u64) {}
+
     /// Hears what all witnesses found in the flows it has just judged, itself included: what was called an attack must
     /// not be learned as ordinary.
     fn learn(&mut self, _findings: &[Finding]) {}
@@ -339,6 +342,52 @@ pub trait Detector: Send {
         None
     }
 }
+
+/// All of a `Detector` but `judge` and `stats`, passed on to the detector that `self.inner` wraps.
+macro_rules! forward_to_inner {
+    () => {
+        fn witness(&self) -> $crate::detect::Witness {
+            self.inner.witness()
+        }
+
+        fn hear(&mut self, events: &[$crate::eve::EveEvent], now_ns: u64) {
+            self.inner.hear(events, now_ns);
+        }
+
+        fn learn(&mut self, findings: &[$crate::detect::Finding]) {
+            self.inner.learn(findings);
+        }
+
+        fn reads_open_features(&self) -> bool {
+            self.inner.reads_open_features()
+        }
+
+        fn outputs(&mut self, features: &$crate::features::FeatureVector) -> Vec<$crate::detect::ClassOutput> {
+            self.inner.outputs(features)
+        }
+
+        fn state_name(&self) -> Option<&'static str> {
+            self.inner.state_name()
+        }
+
+        fn save(&self, now_ns: u64, out: &mut Vec<u8>) {
+            self.inner.save(now_ns, out);
+        }
+
+        fn restore(
+            &mut self,
+            saved: &[u8],
+            shift: $crate::detect::saved::AxisShift,
+        ) -> Result<(), $crate::detect::StateError> {
+            self.inner.restore(saved, shift)
+        }
+
+        fn model(&self) -> Option<$crate::detect::ModelInfo> {
+            self.inner.model()
+        }
+    };
+}
+pub(crate) use forward_to_inner;
 
 /// Saved state that is not taken back. The detector then starts as new.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

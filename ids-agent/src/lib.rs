@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod detect;
+pub mod eve;
 pub mod evidence;
 #[cfg(test)]
 mod fabricated;

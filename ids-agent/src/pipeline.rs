@@ -24,11 +24,10 @@ use crate::{
     clock::Stopwatch,
     config::AllowEntry,
     detect::{
-        ClassOutput, Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging,
-        ModelInfo, Outcome, Severity, StateError, Verdict, Witness, saved::AxisShift,
+        Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging, Outcome,
+        Severity, Verdict, forward_to_inner,
     },
     evidence::Recorder,
-    features::FeatureVector,
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
     sink::{AlertSink, Line, LineQueue, Overflow, Rank, SinkError, SinkStats, Work},
     source::{Batch, FlowSource, Progress, Totals},
@@ -377,9 +376,7 @@ struct Timed {
 }
 
 impl Detector for Timed {
-    fn witness(&self) -> Witness {
-        self.inner.witness()
-    }
+    forward_to_inner!();
 
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>) {
         let watch = Stopwatch::start();
@@ -389,36 +386,8 @@ impl Detector for Timed {
         }
     }
 
-    fn learn(&mut self, findings: &[Finding]) {
-        self.inner.learn(findings);
-    }
-
-    fn reads_open_features(&self) -> bool {
-        self.inner.reads_open_features()
-    }
-
-    fn state_name(&self) -> Option<&'static str> {
-        self.inner.state_name()
-    }
-
-    fn save(&self, now_ns: u64, out: &mut Vec<u8>) {
-        self.inner.save(now_ns, out);
-    }
-
-    fn restore(&mut self, saved: &[u8], shift: AxisShift) -> Result<(), StateError> {
-        self.inner.restore(saved, shift)
-    }
-
-    fn outputs(&mut self, features: &FeatureVector) -> Vec<ClassOutput> {
-        self.inner.outputs(features)
-    }
-
     fn stats(&self) -> DetectorStats {
         self.inner.stats()
-    }
-
-    fn model(&self) -> Option<ModelInfo> {
-        self.inner.model()
     }
 }
 

@@ -8,6 +8,8 @@ use ids_common::{
     flow::{FlowKey, FlowSlot},
 };
 
+use crate::eve::EveEvent;
+
 pub mod live;
 pub mod packets;
 pub mod pcap;
@@ -55,6 +57,8 @@ pub struct Batch {
     pub slots: Vec<SlotUpdate>,
     pub samples: Vec<Sample>,
     pub payloads: Vec<u8>,
+    /// What Suricata said of flows, in the order it said it; late by seconds or minutes. Times are on the axis of the batch.
+    pub eve: Vec<EveEvent>,
     /// Running totals of the source since it started.
     pub totals: Totals,
 }
@@ -64,6 +68,7 @@ impl Batch {
         self.slots.clear();
         self.samples.clear();
         self.payloads.clear();
+        self.eve.clear();
     }
 
     pub fn payload(&self, sample: &Sample) -> &[u8] {

@@ -113,6 +113,9 @@ impl Engine {
         self.due.clear();
         self.flows.due(batch.now_ns, &mut self.due);
         self.observe();
+        for detector in &mut self.detectors {
+            detector.hear(&batch.eve, batch.now_ns);
+        }
     }
 
     /// Takes other feedback, with ends on the axis of the source.

@@ -1,14 +1,8 @@
 //! Thresholds of the site: what calibration found to be ordinary here is not told. Raises alone; what it silences is
 //! counted as abstained.
 
-use super::{
-    Class, ClassOutput, Detector, DetectorStats, Finding, Judged, ModelInfo, Severity, StateError, Witness,
-    saved::AxisShift,
-};
-use crate::{
-    config::{Measure, SiteFloor},
-    features::FeatureVector,
-};
+use super::{Class, Detector, DetectorStats, Finding, Judged, Severity, Witness, forward_to_inner};
+use crate::config::{Measure, SiteFloor};
 
 /// A threshold that is higher here than elsewhere.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,9 +68,7 @@ impl Calibrated {
 }
 
 impl Detector for Calibrated {
-    fn witness(&self) -> Witness {
-        self.inner.witness()
-    }
+    forward_to_inner!();
 
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>) {
         let mut ours = Vec::new();
@@ -87,18 +79,6 @@ impl Detector for Calibrated {
         findings.append(&mut ours);
     }
 
-    fn learn(&mut self, findings: &[Finding]) {
-        self.inner.learn(findings);
-    }
-
-    fn reads_open_features(&self) -> bool {
-        self.inner.reads_open_features()
-    }
-
-    fn outputs(&mut self, features: &FeatureVector) -> Vec<ClassOutput> {
-        self.inner.outputs(features)
-    }
-
     fn stats(&self) -> DetectorStats {
         let stats = self.inner.stats();
         DetectorStats {
@@ -106,22 +86,6 @@ impl Detector for Calibrated {
             abstained: stats.abstained + self.silenced,
             ..stats
         }
-    }
-
-    fn state_name(&self) -> Option<&'static str> {
-        self.inner.state_name()
-    }
-
-    fn save(&self, now_ns: u64, out: &mut Vec<u8>) {
-        self.inner.save(now_ns, out);
-    }
-
-    fn restore(&mut self, saved: &[u8], shift: AxisShift) -> Result<(), StateError> {
-        self.inner.restore(saved, shift)
-    }
-
-    fn model(&self) -> Option<ModelInfo> {
-        self.inner.model()
     }
 }
 

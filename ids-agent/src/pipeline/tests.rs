@@ -7,7 +7,10 @@ use ids_common::counter::Counter;
 use super::*;
 use crate::{
     config::{FlowSettings, FuseSettings, PayloadSettings, WindowSettings},
-    detect::saved::{Saved, SavedPart, Saver},
+    detect::{
+        StateError, Witness,
+        saved::{AxisShift, Saved, SavedPart, Saver},
+    },
 };
 
 /// Gives `ticks` empty ticks, then what `then` says.

@@ -7,11 +7,7 @@ use std::{
 
 use crate::{
     config::Measure,
-    detect::{
-        Class, ClassOutput, Detector, DetectorStats, Finding, Judged, ModelInfo, Severity, StateError, Subject,
-        Witness, saved::AxisShift, site,
-    },
-    features::FeatureVector,
+    detect::{Class, Detector, DetectorStats, Finding, Judged, Severity, Subject, Witness, forward_to_inner, site},
 };
 
 /// Notes kept; a site of which more is said is under attack.
@@ -169,9 +165,7 @@ impl Noted {
 }
 
 impl Detector for Noted {
-    fn witness(&self) -> Witness {
-        self.inner.witness()
-    }
+    forward_to_inner!();
 
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>) {
         let before = findings.len();
@@ -182,36 +176,8 @@ impl Detector for Noted {
         }
     }
 
-    fn learn(&mut self, findings: &[Finding]) {
-        self.inner.learn(findings);
-    }
-
-    fn reads_open_features(&self) -> bool {
-        self.inner.reads_open_features()
-    }
-
-    fn outputs(&mut self, features: &FeatureVector) -> Vec<ClassOutput> {
-        self.inner.outputs(features)
-    }
-
     fn stats(&self) -> DetectorStats {
         self.inner.stats()
-    }
-
-    fn state_name(&self) -> Option<&'static str> {
-        self.inner.state_name()
-    }
-
-    fn save(&self, now_ns: u64, out: &mut Vec<u8>) {
-        self.inner.save(now_ns, out);
-    }
-
-    fn restore(&mut self, saved: &[u8], shift: AxisShift) -> Result<(), StateError> {
-        self.inner.restore(saved, shift)
-    }
-
-    fn model(&self) -> Option<ModelInfo> {
-        self.inner.model()
     }
 }
 
