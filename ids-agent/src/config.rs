@@ -13,6 +13,7 @@ mod behaviour;
 mod intel;
 mod read;
 mod site;
+mod suricata;
 
 pub use allow::{AllowEntry, Expiry, Prefix};
 pub use behaviour::{
@@ -22,6 +23,7 @@ pub use behaviour::{
 pub use intel::{Category, FEEDS_MAX, FeedKind, FeedSettings, IntelSettings};
 pub use read::{ConfigError, from_text, load, parse_table};
 pub use site::{Measure, SiteFile, SiteFloor, SiteSettings, load_site};
+pub use suricata::{EveBegin, EveFiletype, SuricataSettings};
 
 /// All settings. Missing tables and keys take their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,7 @@ pub struct Config {
     pub detect: DetectSettings,
     pub site: SiteSettings,
     pub intel: IntelSettings,
+    pub suricata: SuricataSettings,
     pub fuse: FuseSettings,
     pub state: StateSettings,
     pub evidence: EvidenceSettings,
