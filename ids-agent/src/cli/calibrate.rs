@@ -10,7 +10,9 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    CalibrateArgs, Failure, LogChoice, effective, inputs, parts,
+    Failure, inputs,
+    options::{CommonArgs, LogChoice, effective},
+    parts,
     parts::Seed,
     print,
     replay::watched,
@@ -31,6 +33,31 @@ use crate::{
     source::{Batch, FlowSource, Progress, pcap::PcapSource},
     state::{self, StateImage},
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ids-agent calibrate --captures week/ --out /etc/ids-agent/site
+  ids-agent calibrate --captures monday.pcap --captures tuesday.pcap --out site --calls-per-day 0.5 --json
+
+Writes site.toml, which people can read, and the devices' state beside it; `[site] file` names the first.
+Refuses too little traffic, and leaves out what looks like an attack, by name. docs/devices.md says more.")]
+pub(super) struct CalibrateArgs {
+    /// Capture file or directory of them; may be given several times
+    #[arg(long, required = true, value_name = "FILE|DIR")]
+    captures: Vec<PathBuf>,
+    /// Directory to write into
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Flows a day that each threshold may call something they are not
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    calls_per_day: f64,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 mod heard;
 

@@ -1,9 +1,12 @@
 //! `devices`: what the state file says of the site's devices.
 
 use serde::Serialize;
+use std::path::PathBuf;
 
 use super::{
-    DevicesArgs, Failure, effective, print,
+    Failure,
+    options::{CommonArgs, effective},
+    print,
     table::{grouped, table},
 };
 use crate::{
@@ -11,6 +14,24 @@ use crate::{
     detect::anomaly::{self, DeviceLine},
     state,
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ids-agent devices
+  ids-agent devices --state /var/lib/ids-agent --json
+
+Reads what `run` keeps in state.dir. docs/devices.md says what is learned and what is made of it.")]
+pub(super) struct DevicesArgs {
+    /// State file, or the directory that holds it [default: state.dir]
+    #[arg(long, value_name = "PATH")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Print the devices as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// What is printed.
 #[derive(Debug, Serialize)]

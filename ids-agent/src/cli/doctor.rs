@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::{
-    DoctorArgs, Failure, LogChoice, effective, parts,
+    Failure,
+    options::{CommonArgs, LogChoice, effective},
+    parts,
     parts::Seed,
     print,
     table::{shown, table},
@@ -12,6 +14,24 @@ use crate::{
     config::Config,
     kernel::{KERNEL_MIN, facts},
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ids-agent doctor
+  ids-agent doctor --interface eth0 --json
+
+Exits with 1 when something essential is missing.")]
+pub(super) struct DoctorArgs {
+    /// Interface to look at; may be given several times. Without it, all of them
+    #[arg(short, long = "interface", value_name = "NAME")]
+    interfaces: Vec<String>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// How a finding bears on the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    ExplainArgs, Failure, effective, parts, print,
+    Failure,
+    options::{CommonArgs, effective},
+    parts, print,
     table::{grouped, number, shown, table},
 };
 use crate::{
@@ -18,6 +20,29 @@ use crate::{
     features::SCHEMA,
     models,
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ids-agent explain 0012ab34cd56ef78
+  ids-agent replay --evidence evidence/ capture.pcap && ids-agent explain --evidence evidence/ 0012ab34cd56ef78
+  ids-agent explain --json 0012ab34cd56ef78
+
+The id stands in the alert as `ids.incident`. Exits with 1 when the evidence gives another result than was stored. What a
+model gave is shown but not checked where the model at hand is another one.")]
+pub(super) struct ExplainArgs {
+    /// The alert's id: `ids.incident`, 16 hexadecimal digits
+    #[arg(value_name = "ALERT_ID")]
+    id: String,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Folder with the evidence [default: evidence.dir, else `evidence` under state.dir]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// Longest line of text shown of a document, in characters: it may quote what a peer sent.
 const TEXT_MAX: usize = 600;

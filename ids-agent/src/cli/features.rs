@@ -15,7 +15,8 @@ use parquet::{
 };
 
 use super::{
-    Failure, FeaturesArgs, LogChoice, effective, inputs,
+    Failure, inputs,
+    options::{CommonArgs, LogChoice, effective},
     replay::{CaptureConsumer, Work, watched},
 };
 use crate::{
@@ -25,6 +26,27 @@ use crate::{
     pipeline::Consumer,
     sink::WholeFile,
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ids-agent features capture.pcap --out features.csv
+  ids-agent features captures/ --out features.parquet
+
+docs/features.md states formula, unit and range of each column.")]
+pub(super) struct FeaturesArgs {
+    /// Capture files, directories of them, or `-` for standard input
+    #[arg(required = true, value_name = "FILE|DIR")]
+    inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// File to write: .csv or .parquet
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// Columns in front of the features, which name the flow and are no features.
 const NAMES: [&str; 12] = [

@@ -1,9 +1,12 @@
 //! `feedback`: says of an alert whether it was right, so that the same false one is not told again.
 
 use std::path::Path;
+use std::path::PathBuf;
 
 use super::{
-    Failure, FeedbackArgs, VerdictArg, effective, parts, print,
+    Failure,
+    options::{CommonArgs, effective},
+    parts, print,
     table::{shown, table},
 };
 use crate::{
@@ -11,6 +14,57 @@ use crate::{
     evidence,
     feedback::{self, Entry, FILE, Feedback, Recorded, Saying, Verdict},
 };
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ids-agent feedback 0012ab34cd56ef78 false --note 'the backup of the file server'
+  ids-agent feedback 0012ab34cd56ef78 true
+  ids-agent feedback --list
+  ids-agent feedback --remove 0012ab34cd56ef78
+
+`false` silences the alert's own pattern for 90 days: its source and target, its port where it is about one service, its class
+and kinds; nothing wider. Both keep the judged vector with what was said of it, for training anew. The file may be edited.
+An agent that runs takes it up on SIGHUP.")]
+pub(super) struct FeedbackArgs {
+    /// The alert's id: `ids.incident`, 16 hexadecimal digits
+    #[arg(value_name = "ALERT_ID", requires = "verdict")]
+    id: Option<String>,
+    /// Whether the alert was right
+    #[arg(value_name = "false|true", value_enum)]
+    verdict: Option<VerdictArg>,
+    /// Why, for those who read it later
+    #[arg(long, value_name = "TEXT", requires = "id")]
+    note: Option<String>,
+    /// Days until a false alert may be told again
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3_650))]
+    days: u64,
+    /// Show all feedback
+    #[arg(long, conflicts_with_all = ["id", "remove"])]
+    list: bool,
+    /// Take back what was said of an alert
+    #[arg(long, value_name = "ALERT_ID", conflicts_with = "id")]
+    remove: Option<String>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Folder with feedback.toml [default: state.dir]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Folder with the evidence [default: evidence.dir, else `evidence` under state.dir]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Print the list as JSON
+    #[arg(long, requires = "list")]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum VerdictArg {
+    /// It was harmless
+    False,
+    /// It was an attack
+    True,
+}
 
 /// Longest text shown of an entry.
 const TEXT_MAX: usize = 200;

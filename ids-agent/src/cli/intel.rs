@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{
-    Failure, IntelArgs, IntelCheckArgs, IntelLookupArgs, IntelVerb, effective,
+    Failure,
+    options::{CommonArgs, effective},
     parts::Seed,
     print, say,
     table::{grouped, number, shown, table},
@@ -15,6 +16,140 @@ use crate::{
     detect::intel::{Allowed, Fingerprints, Hit, Indicator, Segment, Store, Unfit},
     intel::read_feed,
 };
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Args)]
+pub(super) struct IntelArgs {
+    #[command(subcommand)]
+    verb: IntelVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum IntelVerb {
+    /// Says what feeds hold, what is left out and why, and which are refused
+    #[command(after_help = "Examples:
+  ids-agent intel check                                   the configured feeds
+  ids-agent intel check feodo.csv maltrail/trails/static  files, and folders of them
+  ids-agent intel check --kind hosts --category malware hosts.txt --json
+
+A feed is refused whole when it cannot be read, is a web page, or more than half of it makes no
+sense. Of a sound one these entries are left out:
+  garbage     nothing that a feed would hold
+  unused      nothing that shows on the wire: paths without a host, hashes of files
+  too broad   public suffixes, services that everybody uses, prefixes of millions of addresses
+  reserved    private addresses, public resolvers
+  harmless    fingerprints that the feed itself ascribes to ordinary programs
+
+Where no name, folder or option says what a list is about, it counts as reputation: information
+that raises no alert by itself. Exits with 1 when a feed is refused.")]
+    Check(IntelCheckArgs),
+    /// Asks the feeds for names, addresses, pages and fingerprints, as a flow would
+    #[command(after_help = "Examples:
+  ids-agent intel lookup mail.evil.example 203.0.113.7:443
+  ids-agent intel lookup --feed maltrail/trails/static http://site.example/wp-content/x.php
+
+The allow list is asked first. A name is found by the names above it, an address by its prefix, a
+page by those above it. Exits with 1 when nothing is known.")]
+    Lookup(IntelLookupArgs),
+}
+
+#[derive(Debug, Args)]
+struct IntelCheckArgs {
+    /// Files or folders, or names of configured feeds; all configured ones when absent
+    #[arg(value_name = "FEED")]
+    feeds: Vec<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// How the feeds are written, where it is not to be told by their first lines
+    #[arg(long, value_enum)]
+    kind: Option<FeedKindArg>,
+    /// What the indicators are, where the files do not say it themselves
+    #[arg(long, value_enum)]
+    category: Option<CategoryArg>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct IntelLookupArgs {
+    /// What to ask for
+    #[arg(required = true, value_name = "VALUE")]
+    values: Vec<String>,
+    /// File or folder to ask instead of the configured feeds; may be given several times
+    #[arg(long = "feed", value_name = "FEED")]
+    feeds: Vec<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// What the indicators are, where the files do not say it themselves
+    #[arg(long, value_enum)]
+    category: Option<CategoryArg>,
+    /// Print the answers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FeedKindArg {
+    /// Told by the first lines
+    Auto,
+    /// One indicator a line
+    List,
+    /// Address, tab, number of lists
+    Ipsum,
+    /// 0.0.0.0 and a name
+    Hosts,
+    /// Columns, with or without a header
+    Csv,
+    /// JSON with TLS fingerprints
+    Fingerprints,
+    /// A STIX 2.1 bundle
+    Stix,
+}
+
+impl From<FeedKindArg> for FeedKind {
+    fn from(kind: FeedKindArg) -> Self {
+        match kind {
+            FeedKindArg::Auto => Self::Auto,
+            FeedKindArg::List => Self::List,
+            FeedKindArg::Ipsum => Self::Ipsum,
+            FeedKindArg::Hosts => Self::Hosts,
+            FeedKindArg::Csv => Self::Csv,
+            FeedKindArg::Fingerprints => Self::Fingerprints,
+            FeedKindArg::Stix => Self::Stix,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CategoryArg {
+    /// Servers and names of malware
+    Malware,
+    /// Attack tools, exploit kits and gates to them
+    Malicious,
+    Phishing,
+    /// Addresses and names that lists complain about
+    Reputation,
+    /// Who scans the whole internet
+    Scanner,
+    Tor,
+    /// What may be unwanted: never told by itself
+    Suspicious,
+}
+
+impl From<CategoryArg> for Category {
+    fn from(category: CategoryArg) -> Self {
+        match category {
+            CategoryArg::Malware => Self::Malware,
+            CategoryArg::Malicious => Self::Malicious,
+            CategoryArg::Phishing => Self::Phishing,
+            CategoryArg::Reputation => Self::Reputation,
+            CategoryArg::Scanner => Self::Scanner,
+            CategoryArg::Tor => Self::Tor,
+            CategoryArg::Suspicious => Self::Suspicious,
+        }
+    }
+}
 
 /// Longest reason or name shown in a table.
 const SHOWN_CHARS: usize = 100;

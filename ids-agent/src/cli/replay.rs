@@ -9,7 +9,12 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    Failure, LogChoice, ReplayArgs, effective, inputs, inputs::is_dash, parts, parts::Seed, print, say,
+    Failure, inputs,
+    inputs::is_dash,
+    options::{CommonArgs, LogChoice, OutputArgs, effective},
+    parts,
+    parts::Seed,
+    print, say,
     summary::Summary,
 };
 use crate::{
@@ -27,6 +32,34 @@ use crate::{
     source::pcap::{CaptureFacts, PcapSource},
     state::StateImage,
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ids-agent replay capture.pcap
+  ids-agent replay --alerts alerts.ndjson --flows flows.ndjson monday.pcapng.zst
+  tcpdump -w - -i lo | ids-agent replay -
+
+Reads pcap and pcapng, plain or compressed with gzip or zstd; of a directory, every capture in it.
+Each file is a capture of its own: flows and windows do not run on into the next.")]
+pub(super) struct ReplayArgs {
+    /// Capture files, directories of them, or `-` for standard input
+    #[arg(required = true, value_name = "FILE|DIR")]
+    inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Folder for what alerts rest on, for `explain`; beyond [evidence] max_mib and keep the oldest go
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// File of feedback whose exceptions hold, as `feedback` writes it; without it none do
+    #[arg(long, value_name = "FILE")]
+    feedback: Option<PathBuf>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// Lines that wait for a slow disk; then the engine waits.
 const LINES_MAX: usize = 8_192;

@@ -1,16 +1,23 @@
 //! `run`: live interfaces through the line, until a signal ends it.
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    str::FromStr,
     sync::Arc,
 };
 
-use super::{Failure, LogChoice, RunArgs, inputs::is_dash, parts, parts::Seed};
+use super::{
+    Failure,
+    inputs::is_dash,
+    options::{CommonArgs, LogChoice, OutputArgs, effective},
+    parts,
+    parts::Seed,
+};
 use crate::{
     alert::{Provenance, Renderer},
     clock::{self, Axis},
-    config::{AlertSettings, AllowEntry, Config, MetricsSettings, StateSettings},
+    config::{AlertSettings, AllowEntry, Config, Direction, MetricsSettings, Mode, StateSettings},
     detect::{Detector, EXHIBITS_MAX, Engine, EngineParts},
     evidence::{EvidenceSink, Recorder},
     feedback::{self, Feedback},
@@ -26,6 +33,109 @@ use crate::{
     state::{StateImage, StateStore},
     supervisor::Roster,
 };
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ids-agent run --interface eth0
+  ids-agent run --interface eth0 --interface wlan0 --alerts /var/log/ids-agent/alerts.ndjson
+  ids-agent run --config /etc/ids-agent/config.toml --format eve
+
+Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. SIGHUP reopens the output files, SIGINT and
+SIGTERM stop the agent; a second one stops it at once. Packets always pass.")]
+pub(super) struct RunArgs {
+    /// Interface to watch; may be given several times
+    #[arg(short, long = "interface", value_name = "NAME", env = "IDS_INTERFACE", value_delimiter = ',')]
+    interfaces: Vec<String>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Where in the receive path the program runs
+    #[arg(long, value_enum)]
+    mode: Option<ModeArg>,
+    /// Which packets of an interface are seen
+    #[arg(long, value_enum)]
+    direction: Option<DirectionArg>,
+    /// Address of the metrics and health pages, or `off`
+    #[arg(long, value_name = "ADDRESS", env = "IDS_METRICS")]
+    metrics: Option<MetricsArg>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl RunArgs {
+    fn effective(&self) -> Result<Config, Failure> {
+        let mut config = effective(&self.common, Some(&self.output))?;
+        if !self.interfaces.is_empty() {
+            config.capture.interfaces.clone_from(&self.interfaces);
+        }
+        if let Some(mode) = self.mode {
+            config.capture.mode = match mode {
+                ModeArg::Auto => Mode::Auto,
+                ModeArg::Native => Mode::Native,
+                ModeArg::Generic => Mode::Generic,
+                ModeArg::Tc => Mode::Tc,
+            };
+        }
+        if let Some(direction) = self.direction {
+            config.capture.direction = match direction {
+                DirectionArg::Both => Direction::Both,
+                DirectionArg::Ingress => Direction::Ingress,
+                DirectionArg::Egress => Direction::Egress,
+            };
+        }
+        match self.metrics {
+            None => {}
+            Some(MetricsArg::Off) => config.metrics.enabled = false,
+            Some(MetricsArg::Listen(address)) => {
+                config.metrics.enabled = true;
+                config.metrics.listen = address;
+            }
+        }
+        config.check_overrides()?;
+        if config.capture.interfaces.is_empty() {
+            return Err(Failure::Usage(
+                "no interface to watch: name one with --interface, or set capture.interfaces".to_owned(),
+            ));
+        }
+        Ok(config)
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeArg {
+    /// Native where the driver has it, else what measures cheaper
+    Auto,
+    /// XDP in the driver
+    Native,
+    /// XDP behind the driver
+    Generic,
+    /// The traffic control hooks
+    Tc,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DirectionArg {
+    Both,
+    Ingress,
+    Egress,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum MetricsArg {
+    Off,
+    Listen(SocketAddr),
+}
+
+impl FromStr for MetricsArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::Listen).map_err(|_| "expected an address such as 127.0.0.1:9469, or `off`".to_owned())
+    }
+}
 
 pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let mut config = args.effective()?;

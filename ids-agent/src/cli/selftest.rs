@@ -8,7 +8,7 @@ use ids_common::{
 use serde::Serialize;
 
 use super::{
-    Failure, SelftestArgs, print,
+    Failure, print,
     table::{number, table},
 };
 use crate::{
@@ -22,6 +22,14 @@ use crate::{
         packets::{PacketSettings, PacketTable},
     },
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct SelftestArgs {
+    /// Print the comparison as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 mod frames;
 
