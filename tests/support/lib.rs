@@ -15,6 +15,7 @@ pub mod oracle;
 pub mod probe;
 pub mod program;
 pub mod replay;
+pub mod running;
 pub mod scene;
 pub mod score;
 pub mod shapes;

@@ -6,7 +6,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -15,87 +15,18 @@ use ids_tests::{
     netns::{Namespace, veth},
     probe::{Need, can_run, tool},
     program::{self, Ran},
+    running::{PAGES, Running, value},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent");
 const NEEDS: [Need<'static>; 4] = [Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("ethtool")];
-const PAGES: &str = "127.0.0.1:9469";
 const SENSOR: &str = "10.81.0.1";
 const ATTACKER: &str = "10.81.0.2";
 
-/// An agent in a namespace; it is killed when the value goes.
-struct Running<'a> {
-    child: Child,
-    space: &'a Namespace,
-}
-
-impl<'a> Running<'a> {
-    fn start(space: &'a Namespace, args: &[&str]) -> Self {
-        let mut command = space.command(AGENT);
-        command.args(["run", "--interface", "sensor0", "--metrics", PAGES]).args(args).env("NO_COLOR", "1");
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        Self { child, space }
-    }
-
-    fn get(&self, path: &str) -> Option<(u16, String)> {
-        self.space.run(|| {
-            let address: SocketAddr = PAGES.parse().unwrap();
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").ok()?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).ok()?;
-            let code = answer.split(' ').nth(1)?.parse().ok()?;
-            Some((code, answer.split_once("\r\n\r\n")?.1.to_owned()))
-        })
-    }
-
-    /// Waits until a page says what is wanted.
-    #[track_caller]
-    fn await_page(&mut self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(90);
-        loop {
-            if let Some((code, body)) = self.get(path)
-                && wanted(code, &body)
-            {
-                return body;
-            }
-            assert!(self.child.try_wait().unwrap().is_none(), "the agent ended");
-            assert!(Instant::now() < deadline, "{path} never said so: {:?}", self.get(path));
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn end(mut self) -> Ran {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "the agent does not end");
-            thread::sleep(Duration::from_millis(50));
-        }
-        let (mut out, mut err) = (String::new(), String::new());
-        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        Ran { code: self.child.wait().unwrap().code(), out, err }
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The value of one series on the metrics page.
-fn value(page: &str, series: &str) -> f64 {
-    let line = page.lines().find(|line| line.starts_with(series) && line[series.len()..].starts_with(' '));
-    line.and_then(|line| line.rsplit(' ').next()).map_or(0.0, |text| text.parse().unwrap())
+/// An agent on the sensor.
+fn start<'a>(space: &'a Namespace, args: &[&str]) -> Running<'a> {
+    Running::start(AGENT, space, "sensor0", args)
 }
 
 fn sum(page: &str, family: &str) -> f64 {
@@ -128,8 +59,7 @@ fn a_scan_is_alerted_files_follow_sighup_and_the_end_is_orderly() {
     let dir = tempfile::tempdir().unwrap();
     let (alerts, flows, moved) =
         (dir.path().join("alerts.ndjson"), dir.path().join("flows.ndjson"), dir.path().join("moved"));
-    let mut agent =
-        Running::start(&sensor, &["--alerts", alerts.to_str().unwrap(), "--flows", flows.to_str().unwrap()]);
+    let mut agent = start(&sensor, &["--alerts", alerts.to_str().unwrap(), "--flows", flows.to_str().unwrap()]);
     agent.await_page("/readyz", |code, _| code == 200);
     assert_eq!(agent.get("/healthz").map(|(code, _)| code), Some(200));
     assert_eq!(agent.get("/nothing").map(|(code, _)| code), Some(404));
@@ -188,7 +118,7 @@ fn a_client_that_says_nothing_is_cut_off_and_disturbs_nobody() {
     }
     let (sensor, other) = (Namespace::new("quiet"), Namespace::new("other"));
     veth(&sensor, "sensor0", "10.81.0.1/24", &other, "attack0", "10.81.0.2/24");
-    let mut agent = Running::start(&sensor, &["--alerts", "/dev/null"]);
+    let mut agent = start(&sensor, &["--alerts", "/dev/null"]);
     agent.await_page("/readyz", |code, _| code == 200);
     let mut silent = sensor.run(|| TcpStream::connect(PAGES).unwrap());
     silent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
