@@ -107,8 +107,14 @@ const NEEDS: &[Need] = &[
     Need {
         purpose: Purpose::Test,
         name: "suricata",
-        why: "a second opinion on community ids",
+        why: "the other witness, and its opinion on community ids",
         kind: Kind::Unpacked("suricata"),
+    },
+    Need {
+        purpose: Purpose::Test,
+        name: "suricata-update",
+        why: "fetches Suricata's rules",
+        kind: Kind::Program("suricata-update"),
     },
     Need { purpose: Purpose::Test, name: "promtool", why: "checks the metrics", kind: Kind::Unpacked("prometheus") },
 ];
@@ -217,8 +223,19 @@ fn is_present(need: &Need) -> Result<bool> {
         Kind::Crate(version) => quiet(Command::new(need.name).arg("--version"))
             .is_ok_and(|said| said.split_whitespace().any(|word| word == version)),
         Kind::Program(_) => find(need.name).is_some(),
+        Kind::Unpacked("suricata") => {
+            [find(need.name), Some(unpacked(need.name)?)].into_iter().flatten().any(is_suricata_7)
+        }
         Kind::Unpacked(_) => find(need.name).is_some() || unpacked(need.name)?.is_file(),
     })
+}
+
+/// Whether a program is a Suricata of the first version that takes our configuration.
+fn is_suricata_7(program: PathBuf) -> bool {
+    let Ok(environment) = tools_environment() else { return false };
+    let said = quiet(Command::new(program).arg("-V").envs(environment)).unwrap_or_default();
+    let version = said.split_whitespace().skip_while(|word| *word != "version").nth(1);
+    version.and_then(|version| version.split('.').next()?.parse::<u32>().ok()).is_some_and(|major| major >= 7)
 }
 
 fn how(need: &Need) -> String {
@@ -274,18 +291,62 @@ fn install_packages(missing: &[&Need]) -> Result<()> {
         let wanted: Vec<&str> = installed.iter().copied().chain(unpacked.iter().map(|(_, package)| *package)).collect();
         bail!("installing packages needs root: run `sudo apt-get install {}`, then this again", wanted.join(" "));
     }
-    quiet(Command::new(&apt).args(["update", "-qq"]))?;
-    if !installed.is_empty() {
+    let wanted = || installed.iter().copied().chain(unpacked.iter().map(|(_, package)| *package));
+    let backports = if wanted().any(|package| FROM_BACKPORTS.contains(&package)) { Backports::find()? } else { None };
+    let sources = backports.as_ref().map(|backports| backports.sources.clone()).unwrap_or_default();
+    let options = |package: &str| match &backports {
+        Some(backports) if FROM_BACKPORTS.contains(&package) => backports.options(),
+        _ => Vec::new(),
+    };
+    quiet(Command::new(&apt).args(["update", "-qq"]).args(&sources))?;
+    let (newer, plain): (Vec<&str>, Vec<&str>) =
+        installed.iter().partition(|package| FROM_BACKPORTS.contains(package) && backports.is_some());
+    for packages in [plain, newer] {
+        let Some(first) = packages.first() else { continue };
         let mut command = Command::new(&apt);
-        command.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&installed);
+        command.args(["install", "-y", "-qq", "--no-install-recommends"]).args(options(first)).args(&packages);
         println!("setup: {}", line(&command));
         // Where an init script would start a service, Debian takes this for single-user mode and starts none.
         quiet(command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))?;
     }
     for (program, package) in unpacked {
-        unpack(&apt, program, package)?;
+        unpack(&apt, program, package, &options(package))?;
     }
     Ok(())
+}
+
+/// Debian 12 itself has a Suricata that is too old for what the agent writes; its backports have one that is not.
+const FROM_BACKPORTS: [&str; 2] = ["suricata", "suricata-update"];
+
+struct Backports {
+    /// What shows apt the archive, where the machine does not name it.
+    sources: Vec<String>,
+}
+
+impl Backports {
+    /// Nothing where the system is another one.
+    fn find() -> Result<Option<Self>> {
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        if !release.lines().any(|line| line == "VERSION_CODENAME=bookworm") {
+            return Ok(None);
+        }
+        if quiet(Command::new("apt-cache").args(["policy"])).is_ok_and(|said| said.contains("bookworm-backports")) {
+            return Ok(Some(Self { sources: Vec::new() }));
+        }
+        // For these runs of apt alone; nothing under /etc is changed.
+        let tools = tools_dir()?;
+        fs::create_dir_all(&tools).with_context(|| format!("`{}` cannot be made", tools.display()))?;
+        let list = tools.join("sources.list");
+        let mut text = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+        text.push_str("\ndeb http://deb.debian.org/debian bookworm-backports main\n");
+        fs::write(&list, text).with_context(|| format!("`{}` cannot be written", list.display()))?;
+        Ok(Some(Self { sources: vec!["-o".to_owned(), format!("Dir::Etc::sourcelist={}", list.display())] }))
+    }
+
+    fn options(&self) -> Vec<String> {
+        let target = ["-t", "bookworm-backports"].map(str::to_owned);
+        self.sources.iter().cloned().chain(target).collect()
+    }
 }
 
 fn names(needs: &[&Need]) -> String {
@@ -300,7 +361,7 @@ fn unpacked(program: &str) -> Result<PathBuf> {
     Ok(if system.is_file() { system } else { tools.join("usr/bin").join(program) })
 }
 
-fn unpack(apt: &Path, program: &str, package: &str) -> Result<()> {
+fn unpack(apt: &Path, program: &str, package: &str, options: &[String]) -> Result<()> {
     let tools = tools_dir()?;
     let archive = tools.join("archive");
     let partial = archive.join("partial");
@@ -310,7 +371,8 @@ fn unpack(apt: &Path, program: &str, package: &str) -> Result<()> {
     cache.push(&archive);
     // Brings the libraries that this system lacks, too.
     let mut download = Command::new(apt);
-    download.args(["install", "-y", "-qq", "--no-install-recommends", "--reinstall", "--download-only", "-o"]);
+    download.args(["install", "-y", "-qq", "--no-install-recommends", "--reinstall", "--download-only"]);
+    download.args(options).arg("-o");
     quiet(download.arg(cache).arg(package).env("DEBIAN_FRONTEND", "noninteractive"))?;
     for entry in fs::read_dir(&archive).with_context(|| format!("`{}` is unreadable", archive.display()))? {
         let file = entry?.path();
