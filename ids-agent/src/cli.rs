@@ -17,11 +17,13 @@ mod doctor;
 mod explain;
 mod features;
 mod feedback;
+mod generate;
 mod inputs;
 mod intel;
 mod options;
 mod parts;
 mod replay;
+mod rules;
 mod run;
 mod selftest;
 mod summary;
@@ -112,6 +114,10 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Looks into feeds of threat intelligence
     Intel(intel::IntelArgs),
+    /// Writes configuration files of programs beside the agent
+    Generate(generate::GenerateArgs),
+    /// Looks after Suricata's rules
+    Rules(rules::RulesArgs),
     /// Runs built-in frames through the kernel program and through the user path, and compares
     Selftest(selftest::SelftestArgs),
     /// Prints the completions of a shell
@@ -178,6 +184,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Devices(args) => devices::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Intel(args) => intel::run(&args),
+        Verb::Generate(args) => generate::run(&args),
+        Verb::Rules(args) => rules::run(&args, &log),
         Verb::Selftest(args) => selftest::run(&args),
         Verb::Completions { shell } => {
             let mut out = Vec::new();

@@ -30,6 +30,7 @@ use crate::{
     source::{Batch, SlotState, Totals, live::LiveSource},
 };
 
+mod addresses;
 mod attach;
 pub mod facts;
 mod interface;
@@ -39,6 +40,7 @@ mod ring;
 mod table;
 pub mod test_run;
 
+pub use addresses::addresses;
 pub use attach::Attachment;
 use mapping::{Access, Mapping};
 pub use reader::ReadStats;

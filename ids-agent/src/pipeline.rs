@@ -38,10 +38,12 @@ use crate::{
 mod feeds;
 mod keep;
 mod serve;
+mod suricata;
 
 pub use feeds::FeedKeeper;
 use keep::Keeping;
 pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};
+pub use suricata::{Care, SuricataKeeper};
 
 /// Batches in the line: one being filled, one being judged, one between.
 const BATCHES: usize = 3;

@@ -129,6 +129,8 @@ mod tests {
         finds(&[("ids-agent/src/http.rs", "//! A.\nfn a() { tokio::spawn(async {}); }\n")], "spawn");
         finds(&[("ids-agent/src/sink/file.rs", "//! A.\nfn a() { std::thread::spawn(|| ()); }\n")], "spawn");
         accepts(&[("ids-agent/src/pipeline.rs", "//! A.\nfn a() { std::thread::spawn(|| ()); }\n")]);
+        accepts(&[("ids-agent/src/suricata/process.rs", "//! A.\nfn a(b: &mut Command) { b.spawn(); }\n")]);
+        finds(&[("ids-agent/src/suricata/process.rs", "//! A.\nfn a(b: Builder) { b.spawn(|| ()); }\n")], "spawn");
         let in_test = "//! A.\n#[cfg(test)]\nmod tests {\n    fn a() { std::thread::spawn(|| ()); }\n}\n";
         accepts(&[("ids-agent/src/sink/file.rs", in_test)]);
     }

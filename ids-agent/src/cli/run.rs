@@ -26,7 +26,8 @@ use crate::{
     kernel::{Attachment, Kernel, KernelError, facts},
     pipeline::{
         Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, FeedKeeper, FeedbackBox, Gauges, Hangup, LineReport, Lines,
-        Outlet, PipelineError, SinkReport, Sinks, SourceState, Watch, build_engine, run_line, supervise,
+        Outlet, PipelineError, SinkReport, Sinks, SourceState, SuricataKeeper, Watch, build_engine, run_line,
+        supervise,
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
     source::live::LiveSource,
@@ -137,6 +138,8 @@ impl FromStr for MetricsArg {
     }
 }
 
+mod suricata;
+
 pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let mut config = args.effective()?;
     log.start(&config.log, None)?;
@@ -180,8 +183,13 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         state: open_state(&config.state).map(Arc::new),
         ..Control::default()
     };
+    let suricata = suricata::manage(&config, &page.pages.metrics, &roster)?;
+    let stop_suricata = suricata.as_ref().map(SuricataKeeper::stopper);
     let watch = Watch {
-        ask_stop: Box::new(move || stop_source.stop()),
+        ask_stop: Box::new(move || {
+            stop_suricata.iter().for_each(|stop| stop());
+            stop_source.stop();
+        }),
         hangup: Hangup::Reopen(sinks.queues(), keep_fresh(feeds, &config, &page.pages.metrics)?),
         reload: reloader(feedback, control.feedback.clone()),
         health: Some(Arc::clone(&page.pages.health)),
@@ -190,6 +198,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         deadline: DRAIN_DEADLINE,
     };
     let ended = supervise(watch, move || work(source, detectors, &config, lines, sinks, preset, &control));
+    suricata.into_iter().for_each(SuricataKeeper::finish);
     let Ended { result, asked } = ended.map_err(Failure::other)?;
     let (report, outputs) = result?;
     farewell(&report, &outputs);

@@ -275,6 +275,22 @@ impl Config {
         if let Some(entry) = self.fuse.allow.iter().find(|entry| entry.reason.trim().is_empty()) {
             return fault("fuse.allow", &format!("\"{}\"", entry.reason), "every entry states its reason");
         }
+        let suricata = &self.suricata;
+        if !(1..=100).contains(&suricata.cpu_percent) {
+            return fault("suricata.cpu_percent", &suricata.cpu_percent, "1 to 100");
+        }
+        if !(192..=1 << 20).contains(&suricata.ram_mib) {
+            return fault("suricata.ram_mib", &suricata.ram_mib, "192 to 1048576");
+        }
+        if !(1..=65_536).contains(&suricata.eve_mib) {
+            return fault("suricata.eve_mib", &suricata.eve_mib, "1 to 65536");
+        }
+        if suricata.update_hours > 8_760 {
+            return fault("suricata.update_hours", &suricata.update_hours, "0 for never, to 8760");
+        }
+        if suricata.rule_sources.len() > RULE_SOURCES_MAX {
+            return fault("suricata.rule_sources", &suricata.rule_sources.len(), "at most 32 sources");
+        }
         let site = &self.site;
         if !(16..=8_192).contains(&site.devices_max) {
             return fault("site.devices_max", &site.devices_max, "16 to 8192");
@@ -314,6 +330,9 @@ impl Config {
         Ok(())
     }
 }
+
+/// Each is fetched one after another.
+const RULE_SOURCES_MAX: usize = 32;
 
 // The kernel's bounds; a test compares them with `ids_common::limits`.
 const INTERFACES_MAX: usize = 16;

@@ -18,8 +18,10 @@ use crate::{
 };
 
 mod feeds;
+mod suricata;
 
 use feeds::FeedMetrics;
+pub use suricata::{ManagedMetrics, RuleUpdate};
 
 /// One attached program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,6 +258,11 @@ impl Metrics {
         }
     }
 
+    /// Figures of a Suricata that the agent runs; without one they do not show. Asked for once.
+    pub fn managed_suricata(&self) -> Result<ManagedMetrics, prometheus::Error> {
+        ManagedMetrics::new(&Register { registry: &self.registry })
+    }
+
     /// Takes over how the feeds of threat intelligence stand.
     pub fn show_feeds(&self, feeds: &[FeedStatus], hits: impl Iterator<Item = (Category, Kind, u64)>) {
         self.feeds.show(feeds, hits);
@@ -376,6 +383,10 @@ impl Register<'_> {
         self.add(IntCounter::new(name, help)?)
     }
 
+    fn seconds(&self, name: &str, help: &str) -> Result<prometheus::Counter, prometheus::Error> {
+        self.add(prometheus::Counter::with_opts(Opts::new(name, help))?)
+    }
+
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
@@ -412,6 +423,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::suricata::{RuleCounts, Usage};
 
     fn busy() -> Metrics {
         let metrics = Metrics::new().unwrap();
@@ -443,6 +455,10 @@ mod tests {
             sha256: "00".into(),
             backend: "tract",
         }]);
+        let managed = metrics.managed_suricata().unwrap();
+        managed.started();
+        managed.show_usage(Usage { resident_bytes: 5, cpu_ns: 0 }, 1_500_000_000);
+        managed.show_answer(Some(RuleCounts { loaded: 7, failed: 1 }));
         metrics
     }
 
@@ -461,6 +477,8 @@ mod tests {
             "ids_alerts_total{class=\"port_scan\",severity=\"high\"} 1",
             "ids_inference_seconds_count{witness=\"classifier\"} 1",
             "ids_flows_active 0",
+            "ids_suricata_process_cpu_seconds_total 1.5",
+            "ids_suricata_rules_in_force{state=\"loaded\"} 7",
             "process_resident_memory_bytes ",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");

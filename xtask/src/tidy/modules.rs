@@ -37,7 +37,12 @@ fn check_agent(path: &str, module: &str, code: &str, breaches: &mut Vec<Breach>)
         }
         let spawns =
             code.contains("thread::spawn(") || code.contains("tokio::spawn(") || code.contains("spawn_blocking(");
-        if module != "pipeline" && (spawns || code.contains(".spawn(") || code.contains("spawn_local(")) {
+        // A process takes no arguments to begin, a thread takes its work.
+        let begins_process = module == "suricata" && code.contains(".spawn()");
+        if module != "pipeline"
+            && !begins_process
+            && (spawns || code.contains(".spawn(") || code.contains("spawn_local("))
+        {
             broken(line, "only `pipeline` spawns: give it a function to run");
         }
         let reads_time = ["Instant::now", "SystemTime::now", "clock_gettime", "SystemTime::UNIX_EPOCH.elapsed"];
