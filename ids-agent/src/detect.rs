@@ -293,6 +293,9 @@ pub struct Judged<'a> {
     pub payload: &'a PayloadFacts,
 }
 
+/// How long a detector may sit on what it heard, waiting for the flow: a restart begins with what is younger.
+pub const HEARD_HELD_NS: u64 = 30_000_000_000;
+
 /// A witness. It sees every judged flow of a tick in a fixed order, then the tick itself.
 pub trait Detector: Send {
     fn witness(&self) -> Witness;
@@ -301,6 +304,7 @@ pub trait Detector: Send {
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>);
 
     /// Takes in what another sensor said since the last tick, before the tick is judged. Times are those of the batch.
+    /// What there is to find in an event is found within `HEARD_HELD_NS`.
     fn hear(&mut self, _events: &[EveEvent], _now_ns: u64) {}
 
     /// Hears what all witnesses found in the flows it has just judged, itself included: what was called an attack must

@@ -3,8 +3,15 @@
 
 mod event;
 mod follow;
+mod position;
 mod read;
+mod reader;
+mod stream;
+mod whole;
 
 pub use event::{EveAlert, EveDetail, EveEvent, EveStats, EveTuple, EveType, Skipped, parse_line};
-pub use follow::{EveError, EvePosition, FollowStats, Follower};
-pub use read::{LINE_BYTES_MAX, LineCut, LineStats, Lines};
+pub use follow::{EveError, EvePosition, FollowStats, Follower, Start};
+pub use position::{EveKept, KeptPlace};
+pub use read::{LINE_BYTES_MAX, LineStats, Lines};
+pub use reader::{EveReader, EveTotals};
+pub use whole::{read_from, read_whole};

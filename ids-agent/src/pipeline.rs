@@ -35,11 +35,13 @@ use crate::{
     supervisor::{Roster, StopFlag},
 };
 
+mod eve;
 mod feeds;
 mod keep;
 mod serve;
 mod suricata;
 
+pub use eve::{EveFollowing, EveParts, EveSettling};
 pub use feeds::FeedKeeper;
 use keep::Keeping;
 pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};
@@ -122,6 +124,8 @@ pub struct Control {
     pub feedback: FeedbackBox,
     /// Where the detectors' state is kept; a replay keeps none.
     pub state: Option<Arc<StateStore>>,
+    /// Told what was judged of Suricata's events, where they are followed.
+    pub eve: Option<EveSettling>,
 }
 
 /// What the line has done by its end.
@@ -255,6 +259,9 @@ fn judge(
         totals = parcel.batch.totals;
         state = parcel.state;
         judged += 1;
+        if let Some(eve) = &control.eve {
+            eve.judged(parcel.batch.eve_mark, engine.now_ns(), &consumer.queues());
+        }
         // The source may be gone already.
         let _ = give_back.send(parcel.batch);
         publish(control, consumer, engine, &totals, &state, [judged, sent.load(Ordering::Relaxed)], waits);

@@ -10,6 +10,7 @@ use ids_common::{
 
 use crate::eve::EveEvent;
 
+pub mod eve;
 pub mod live;
 pub mod packets;
 pub mod pcap;
@@ -59,6 +60,8 @@ pub struct Batch {
     pub payloads: Vec<u8>,
     /// What Suricata said of flows, in the order it said it; late by seconds or minutes. Times are on the axis of the batch.
     pub eve: Vec<EveEvent>,
+    /// How far it was read by then: once the batch is judged, so is all up to here.
+    pub eve_mark: u64,
     /// Running totals of the source since it started.
     pub totals: Totals,
 }

@@ -6,6 +6,7 @@ use ids_common::parse::Link;
 
 use crate::{
     capture::{self, Order, Timed, pcap, pcapng_block},
+    eve,
     frame::{self, Tcp},
     fuzz,
     scene::{Answer, End, MS, SECOND, START_NS, Said, Scene, client_hello, end, tls_data},
@@ -227,7 +228,7 @@ fn malformed_mix() -> Vec<Timed> {
 
 /// Seeds of every fuzz target.
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    vec![("frame", frame_seeds()), ("capture_file", capture_seeds()), ("config", config_seeds())]
+    vec![("frame", frame_seeds()), ("capture_file", capture_seeds()), ("config", config_seeds()), ("eve", eve_seeds())]
 }
 
 fn capture_seeds() -> Vec<Vec<u8>> {
@@ -309,6 +310,29 @@ fn config_seeds() -> Vec<Vec<u8>> {
         "[capture]\nmode = '''\nlines\n'''\n".into(),
     ];
     texts.into_iter().map(String::into_bytes).collect()
+}
+
+fn eve_seeds() -> Vec<Vec<u8>> {
+    let line = |number| eve::mixed(number, START_NS);
+    let alert = line(18);
+    let texts = [
+        (0..20).map(|number| line(number) + "\n").collect(),
+        alert.clone(),
+        line(19 + 400) + "\r\n\r\n" + &eve::stats(3, START_NS),
+        alert.replace("\"TCP\"", "\"132\"").replace("\"src_ip\":\"10.0.0.18\"", "\"src_ip\":\"2001:db8::1\""),
+        alert.replace("\"signature_id\":", "\"signature_id\":-"),
+        alert.replace("+0000", "-9999"),
+        alert.replace("ET EXPLOIT", "\\u0000\\ud83e\\udd80\\ud83e"),
+        alert.replace("\"metadata\":{", "\"metadata\":[{").replace("\"event_type\"", "\"event_type\":7,\"event_type\""),
+        line(0).replace(":12", ":12e400"),
+        "[".repeat(300) + "\n{\"timestamp\":null}\n{}\nnull\n\"\"",
+        "{\"timestamp\":\"2026-02-30T25:00:00.1+0\",\"event_type\":\"stats\"}\n".to_owned(),
+    ];
+    let mut seeds: Vec<Vec<u8>> = texts.into_iter().map(String::into_bytes).collect();
+    let mut bytes = alert.into_bytes();
+    bytes[200] = 0xc3;
+    seeds.push(bytes);
+    seeds
 }
 
 /// Seeds of the fuzz target `frame`.

@@ -5,6 +5,7 @@ use std::{io::Cursor, path::Path};
 
 use ids_agent::{
     config::{self, FlowSettings, SampleSettings},
+    eve::{EveDetail, EveTotals, FollowStats, Lines, parse_line},
     source::{packets::PacketSettings, pcap::PcapSource},
 };
 use ids_common::{
@@ -74,4 +75,34 @@ pub fn config(data: &[u8]) {
             assert!(!line.is_empty() && !line.contains('\n'), "{line:?}");
         }
     }
+}
+
+/// Follows a stream of eve lines: every byte and every line is accounted for, however the stream is cut, and no string of
+/// an event is longer than it may be.
+pub fn eve(data: &[u8]) {
+    let read = |piece: usize| {
+        let (mut lines, mut totals, mut events) = (Lines::default(), EveTotals::default(), Vec::new());
+        for bytes in data.chunks(piece) {
+            lines.push(bytes, |line| {
+                let read = parse_line(line);
+                totals.count(&read);
+                events.extend(read);
+            });
+        }
+        lines.end();
+        totals.take_input(FollowStats { lines: lines.stats(), ..FollowStats::default() });
+        (totals, events)
+    };
+    let (totals, events) = read(data.len().max(1));
+    assert!(totals.is_conserved(), "{totals:?}");
+    assert_eq!(totals.input.lines.bytes, data.len() as u64);
+    assert_eq!(totals.input.lines.bytes_settled(), data.len() as u64);
+    assert_eq!(events.len() as u64, totals.events_all());
+    for event in &events {
+        if let EveDetail::Alert(alert) = &event.detail {
+            assert!(alert.signature.len() <= 256 && alert.category.len() <= 256 && alert.techniques.len() <= 4);
+        }
+    }
+    let pieces = 1 + data.len() % 13;
+    assert_eq!(read(pieces), (totals, events));
 }

@@ -6,6 +6,7 @@ pub mod archive;
 pub mod capture;
 pub mod cases;
 pub mod evade;
+pub mod eve;
 pub mod frame;
 pub mod fuzz;
 pub mod labels;

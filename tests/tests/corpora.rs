@@ -38,6 +38,11 @@ fn configurations_of_the_corpus_pass_their_target() {
     replay("config", fuzz::config);
 }
 
+#[test]
+fn eve_lines_of_the_corpus_pass_their_target() {
+    replay("eve", fuzz::eve);
+}
+
 /// Random changes to corpus files: no substitute for a fuzzer, but it runs wherever the tests do.
 /// `SHAKE_ROUNDS` makes it longer.
 fn shake(target: &str, run: fn(&[u8])) {
@@ -96,6 +101,11 @@ fn changed_captures_pass_their_target() {
 #[test]
 fn changed_configurations_pass_their_target() {
     shake("config", fuzz::config);
+}
+
+#[test]
+fn changed_eve_lines_pass_their_target() {
+    shake("eve", fuzz::eve);
 }
 
 #[test]

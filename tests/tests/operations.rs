@@ -7,7 +7,8 @@ use ids_agent::{
     alert::SIGNATURES,
     config::Category,
     detect::{Class, Severity, Witness, intel::Kind},
-    http::{AttachState, Metrics, QueueGauge, Snapshot},
+    eve::{EveStats, EveTotals},
+    http::{AttachState, EveGauge, Metrics, QueueGauge, Snapshot},
     intel::FeedStatus,
     sink::SinkStats,
 };
@@ -40,6 +41,8 @@ fn every_metric_is_documented() {
     });
     let feed = FeedStatus { name: "a".to_owned(), ..FeedStatus::default() };
     metrics.show_feeds(&[feed], [(Category::Malware, Kind::Domain, 1)].into_iter());
+    let totals = EveTotals { suricata: Some((1, EveStats::default())), ..EveTotals::default() };
+    metrics.show_eve(&EveGauge { totals: &totals, readable: true, wall_ns: 1 });
     metrics.count_alert(Class::Flood, Severity::High);
     metrics.observe_judge(Witness::Anomaly, std::time::Duration::ZERO);
     let (page, text) = (page(), metrics.render().unwrap());

@@ -46,6 +46,8 @@ pub(crate) enum Part {
     Replay,
     /// A row through each model.
     Models,
+    /// Suricata's eve.json, from its lines to events.
+    Eve,
     /// Memory of the agent, idle and under traffic.
     Memory,
 }
@@ -57,6 +59,7 @@ impl Part {
             Self::Kernel => Some("bench-kernel"),
             Self::Replay => Some("bench-replay"),
             Self::Models => Some("bench-models"),
+            Self::Eve => Some("bench-eve"),
             Self::Memory => None,
         }
     }
@@ -66,6 +69,7 @@ impl Part {
             Self::Kernel => "kernel",
             Self::Replay => "replay",
             Self::Models => "models",
+            Self::Eve => "eve",
             Self::Memory => "memory",
         }
     }

@@ -1,5 +1,7 @@
 //! `run`: live interfaces through the line, until a signal ends it.
 
+mod eve;
+
 use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -7,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use self::eve::Hearing;
 use super::{
     Failure,
     inputs::is_dash,
@@ -177,10 +180,13 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let provenance = provenance(&detectors, &attachments);
     let evidence = keep_evidence(&config, &mut sinks, &provenance, &roster)?;
     let lines = Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows).with_evidence(evidence);
+    let state = open_state(&config.state).map(Arc::new);
+    let hearing = Hearing::start(source, &config.suricata, state.as_deref(), &page.pages.metrics, &roster)?;
     let control = Control {
         gauges: Gauges { metrics: Some(Arc::clone(&page.pages.metrics)), health: Some(Arc::clone(&page.pages.health)) },
         roster: roster.clone(),
-        state: open_state(&config.state).map(Arc::new),
+        state,
+        eve: hearing.settling.clone(),
         ..Control::default()
     };
     let suricata = suricata::manage(&config, &page.pages.metrics, &roster)?;
@@ -197,7 +203,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         roster,
         deadline: DRAIN_DEADLINE,
     };
-    let ended = supervise(watch, move || work(source, detectors, &config, lines, sinks, preset, &control));
+    let ended = supervise(watch, move || work(hearing, detectors, &config, lines, sinks, preset, &control));
     suricata.into_iter().for_each(SuricataKeeper::finish);
     let Ended { result, asked } = ended.map_err(Failure::other)?;
     let (report, outputs) = result?;
@@ -213,7 +219,7 @@ fn keep_fresh(feeds: Option<Feeds>, config: &Config, metrics: &Arc<Metrics>) -> 
 
 /// The line itself, on its own thread.
 fn work(
-    mut source: LiveSource,
+    hearing: Hearing,
     detectors: Vec<Box<dyn Detector>>,
     config: &Config,
     mut lines: Lines,
@@ -226,9 +232,15 @@ fn work(
     let mut engine = build_engine(parts, control.gauges.metrics.as_ref());
     restore(&mut engine, control.state.as_deref(), preset);
     let mut interfaces = Interfaces::default();
-    let report = run_line(&mut source, move |source| interfaces.observe(source), engine, &mut lines, control);
+    let Hearing { mut source, following, .. } = hearing;
+    let report = run_line(&mut source, move |source| interfaces.observe(source.inner()), engine, &mut lines, control);
+    // Nobody listens any more, which also ends a follower that waits for the engine.
+    drop(source);
     // What was decided is written, however the line ended.
     let outputs = sinks.finish();
+    if let Some(following) = following {
+        following.finish();
+    }
     let report = report.map_err(|error| match error {
         PipelineError::Source(error) => kernel_failure(error),
         other => Failure::other(other),

@@ -4,7 +4,7 @@
 //! A file is known by its first bytes, not by its inode: those of deleted files come back, and a copy has another.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, Metadata},
     io,
     os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
@@ -19,7 +19,9 @@ const HEAD_BYTES: usize = 256;
 const TAIL_BYTES: usize = 64;
 /// Files read at once, and files remembered after that.
 const FILES_MAX: usize = 32;
-const FORGOTTEN_AFTER: usize = 64;
+const LEFT_MAX: usize = 64;
+/// Files of the folder that are known to hold nothing new.
+const STILL_MAX: usize = 4_096;
 const READ_BYTES: usize = 256 << 10;
 /// A file that no longer has the followed name is let go after so long without growth: its writer reopens within
 /// moments of the rotation.
@@ -30,8 +32,10 @@ const LINGER_NS: u64 = 10_000_000_000;
 pub enum EveError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} is a {found}, not a file, a FIFO or a socket", path.display())]
+    #[error("{} is a {found}, which is not what suricata.eve_filetype says", path.display())]
     Kind { path: PathBuf, found: &'static str },
+    #[error("cannot listen on {}: {source}", path.display())]
+    Listen { path: PathBuf, source: io::Error },
 }
 
 /// How far one file has been read: what must survive a restart.
@@ -60,9 +64,10 @@ pub enum Start {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FollowStats {
     pub lines: LineStats,
-    /// Files taken up, truncations seen, files left unread because too many were.
-    pub files: u64,
+    /// Times another file took the name, and times the file was emptied.
+    pub renames: u64,
     pub truncations: u64,
+    /// Files left unread for a while because too many were read.
     pub files_refused: u64,
     /// Bytes that stand written and are not read yet.
     pub behind_bytes: u64,
@@ -73,14 +78,33 @@ pub struct FollowStats {
 pub struct Follower {
     path: PathBuf,
     name: Name,
+    /// In the order in which they are read: what was rotated away first.
     files: Vec<Tracked>,
     /// Files that were read and let go, or that a restart left: a copy or a rename of them goes on from there.
-    left: VecDeque<EvePosition>,
+    left: Vec<EvePosition>,
+    /// Files with nothing new: they are not opened again until they change.
+    still: BTreeMap<FileId, Still>,
+    /// Which file has the name now.
+    current: Option<FileId>,
     looked: bool,
+    /// The last look found more files than can be read at once.
+    crowded: bool,
     /// Files that are there at the first look are not read from their beginning.
     at_end: bool,
     stats: FollowStats,
     buffer: Vec<u8>,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+/// A file as it was when it had nothing new.
+#[derive(Clone, Copy, Debug)]
+struct Still {
+    /// Length and time of the last write.
+    stamp: (u64, i64),
+    /// Whether what it holds is read elsewhere, in the file that it is a copy of.
+    is_copy: bool,
 }
 
 /// Which names belong to the followed one: `eve.json.1`, `eve.json-20260101`, `eve-2026-01-01.json`, `eve.3.json`.
@@ -113,7 +137,7 @@ impl Name {
 #[derive(Debug)]
 struct Tracked {
     file: File,
-    id: (u64, u64),
+    id: FileId,
     head: Vec<u8>,
     /// The last bytes before `offset`.
     tail: Vec<u8>,
@@ -133,9 +157,12 @@ impl Follower {
             path: path.to_owned(),
             name: Name::of(path),
             files: Vec::new(),
-            at_end,
-            left: left.into(),
+            left,
+            still: BTreeMap::new(),
+            current: None,
             looked: false,
+            crowded: false,
+            at_end,
             stats: FollowStats::default(),
             buffer: Vec::new(),
         }
@@ -145,6 +172,7 @@ impl Follower {
     ///
     /// `now_ns` may be of any clock that does not jump.
     pub fn poll(&mut self, now_ns: u64, bytes_max: usize, mut take: impl FnMut(&[u8])) -> Result<bool, EveError> {
+        self.crowded = false;
         let found = self.look(now_ns);
         let mut left_bytes = bytes_max;
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -156,9 +184,11 @@ impl Follower {
                 Ok(Reading::Goes) => at += 1,
                 Ok(Reading::Truncated) => {
                     self.stats.truncations += 1;
-                    let was = file.begin_anew(now_ns);
-                    self.stats.lines.add(was.1);
-                    self.leave(was.0);
+                    let (position, lines) = file.begin_anew(now_ns);
+                    self.stats.lines.add(lines);
+                    self.leave(position);
+                    // A copy of it that was passed over may hold what was not read here.
+                    self.still.retain(|_, still| !still.is_copy);
                 }
                 Err(_) => self.drop_file(at),
             }
@@ -167,7 +197,8 @@ impl Follower {
         self.let_go(now_ns);
         self.stats.behind_bytes = self.files.iter().map(Tracked::behind).sum();
         found?;
-        Ok(left_bytes == 0 && self.stats.behind_bytes > 0)
+        let progress = left_bytes < bytes_max;
+        Ok((left_bytes == 0 && self.stats.behind_bytes > 0) || (self.crowded && progress))
     }
 
     /// Takes up files that are new.
@@ -175,39 +206,64 @@ impl Follower {
         let failed = |source| EveError::Read { path: self.path.clone(), source };
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut found: Vec<(Metadata, PathBuf)> = Vec::new();
+        let mut there = BTreeSet::new();
         for entry in fs::read_dir(folder).map_err(failed)? {
             let Ok(entry) = entry else { continue };
-            if entry.file_name().to_str().is_some_and(|name| self.name.covers(name))
+            if entry.file_name().to_str().is_some_and(|name| name != self.name.whole && self.name.covers(name))
                 && let Ok(metadata) = entry.metadata()
                 && metadata.is_file()
-                && metadata.len() > 0
-                && !self.files.iter().any(|file| file.id == id(&metadata))
             {
+                there.insert(id(&metadata));
                 found.push((metadata, entry.path()));
             }
         }
-        if let Ok(metadata) = fs::metadata(&self.path)
-            && !metadata.is_file()
-        {
-            return Err(EveError::Kind { path: self.path.clone(), found: kind(&metadata) });
-        }
         // In the order in which they were last written to.
         found.sort_by_key(|(metadata, path)| (modified_ns(metadata), path.clone()));
+        // The name itself may be a link. It comes first: whatever else there is, this one is followed.
+        let current = match fs::metadata(&self.path) {
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(EveError::Kind { path: self.path.clone(), found: kind(&metadata) });
+            }
+            Ok(metadata) => {
+                there.insert(id(&metadata));
+                let current = id(&metadata);
+                found.insert(0, (metadata, self.path.clone()));
+                Some(current)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(EveError::Read { path: self.path.clone(), source }),
+        };
+        if current.is_some() && current != self.current {
+            self.stats.renames += u64::from(self.current.is_some());
+            self.current = current;
+        }
         let first = !std::mem::replace(&mut self.looked, true);
+        let forgotten_before_ns = self.left.iter().map(|left| left.modified_ns).min().filter(|_| first);
         let mut failure = None;
-        for (_, path) in found {
+        self.still.retain(|id, _| there.contains(id));
+        for (metadata, path) in found {
+            let known = self.still.get(&id(&metadata)).is_some_and(|still| still.stamp == stamp(&metadata));
+            if known || metadata.len() == 0 || self.files.iter().any(|file| file.id == id(&metadata)) {
+                continue;
+            }
             match File::open(&path) {
-                Ok(file) => self.take_up(file, first, now_ns),
+                Ok(file) => self.take_up(file, first, forgotten_before_ns, now_ns),
                 // It went away meanwhile, and will be found by its new name.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => failure = Some(EveError::Read { path, source }),
             }
         }
+        self.files.sort_by_key(|file| Some(file.id) == self.current);
         failure.map_or(Ok(()), Err)
     }
 
-    fn take_up(&mut self, file: File, first: bool, now_ns: u64) {
+    fn take_up(&mut self, file: File, first: bool, forgotten_before_ns: Option<i64>, now_ns: u64) {
+        // Of the file that was opened: another may have its name by now.
         let Ok(metadata) = file.metadata() else { return };
+        let is_current = self.current == Some(id(&metadata));
+        if self.files.iter().any(|known| known.id == id(&metadata)) {
+            return;
+        }
         let mut head = vec![0; HEAD_BYTES];
         let Ok(len) = read_at(&file, &mut head, 0) else { return };
         head.truncate(len);
@@ -215,22 +271,30 @@ impl Follower {
         if len < HEAD_BYTES && !head.contains(&b'\n') {
             return;
         }
-        // A copy of a file that is being read: what it holds is read there, unless that one is truncated.
-        if self.files.iter().any(|known| same_head(&known.head, &head)) {
-            return;
+        if let Some(at) = self.files.iter().position(|known| same_head(&known.head, &head)) {
+            // A copy of a file that is being read: what it holds is read there, unless that one is truncated.
+            if !is_current {
+                return self.keep_still(&metadata, true);
+            }
+            // A copy took the name: it is the one that will grow.
+            self.drop_file(at);
         }
-        let earlier = self.left.iter().position(|left| same_head(&left.head, &head) && left.offset <= metadata.len());
+        let earlier = self.left.iter().find(|left| same_head(&left.head, &head) && left.offset <= metadata.len());
+        let forgotten = forgotten_before_ns.is_some_and(|oldest_ns| modified_ns(&metadata) < oldest_ns);
         let offset = match earlier {
-            Some(at) => self.left.get(at).map_or(0, |left| left.offset),
-            None if first && self.at_end => metadata.len(),
-            None if first && self.is_forgotten(&metadata) => metadata.len(),
+            Some(left) => left.offset,
+            None if first && (self.at_end || forgotten) => last_line_end(&file, metadata.len()),
             None => 0,
         };
-        if self.files.len() >= FILES_MAX {
+        if offset >= metadata.len() && !is_current {
+            self.leave(EvePosition { head, offset, modified_ns: modified_ns(&metadata) });
+            return self.keep_still(&metadata, false);
+        }
+        if self.files.len() >= FILES_MAX && !self.make_room() {
             self.stats.files_refused += 1;
+            self.crowded = true;
             return;
         }
-        self.stats.files += 1;
         let mut tracked = Tracked {
             file,
             id: id(&metadata),
@@ -244,22 +308,43 @@ impl Follower {
         self.files.push(tracked);
     }
 
-    /// Whether the file was last written to before all that are remembered: it was read, and forgotten since.
-    fn is_forgotten(&self, metadata: &Metadata) -> bool {
-        self.left.iter().map(|left| left.modified_ns).min().is_some_and(|oldest_ns| modified_ns(metadata) < oldest_ns)
+    fn leave(&mut self, position: EvePosition) {
+        if position.head.is_empty() {
+            return;
+        }
+        self.left.retain(|left| !same_head(&left.head, &position.head));
+        self.left.push(position);
+        if self.left.len() > LEFT_MAX
+            && let Some(oldest) = (0..self.left.len()).min_by_key(|at| self.left.get(*at).map(|left| left.modified_ns))
+        {
+            self.left.remove(oldest);
+        }
     }
 
-    fn leave(&mut self, position: EvePosition) {
-        self.left.retain(|left| !same_head(&left.head, &position.head));
-        self.left.push_back(position);
-        if self.left.len() > FORGOTTEN_AFTER {
-            self.left.pop_front();
+    fn keep_still(&mut self, metadata: &Metadata, is_copy: bool) {
+        if self.still.len() < STILL_MAX {
+            self.still.insert(id(metadata), Still { stamp: stamp(metadata), is_copy });
         }
+    }
+
+    /// Lets go of the file that is silent for longest, if any is read to its end.
+    fn make_room(&mut self) -> bool {
+        let done =
+            |file: &Tracked| Some(file.id) != self.current && file.lines.pending_bytes() == 0 && file.behind() == 0;
+        let files = self.files.iter().enumerate().filter(|(_, file)| done(file));
+        let Some((at, _)) = files.min_by_key(|(_, file)| file.grew_ns) else { return false };
+        self.drop_file(at);
+        true
     }
 
     fn drop_file(&mut self, at: usize) {
         let mut file = self.files.remove(at);
         let position = file.position();
+        if let Ok(metadata) = file.file.metadata()
+            && metadata.len() <= file.offset
+        {
+            self.keep_still(&metadata, false);
+        }
         file.lines.end();
         self.stats.lines.add(file.lines.stats());
         self.leave(position);
@@ -267,16 +352,19 @@ impl Follower {
 
     /// Lets go of files that were rotated away and have fallen silent.
     fn let_go(&mut self, now_ns: u64) {
-        let current = fs::metadata(&self.path).ok().map(|metadata| id(&metadata));
         let mut at = 0;
         while let Some(file) = self.files.get(at) {
             let silent = now_ns.saturating_sub(file.grew_ns) >= LINGER_NS && file.behind() == 0;
-            if silent && current.is_some() && current != Some(file.id) {
+            if silent && self.current.is_some() && self.current != Some(file.id) {
                 self.drop_file(at);
             } else {
                 at += 1;
             }
         }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where to go on after a restart.
@@ -381,17 +469,33 @@ fn same_head(one: &[u8], other: &[u8]) -> bool {
     len > 0 && one[..len] == other[..len]
 }
 
-fn id(metadata: &Metadata) -> (u64, u64) {
+fn id(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
+}
+
+/// What changes when a file is written to.
+fn stamp(metadata: &Metadata) -> (u64, i64) {
+    (metadata.len(), modified_ns(metadata))
+}
+
+/// The end of the last whole line before `len`; `len` itself where there is none near.
+fn last_line_end(file: &File, len: u64) -> u64 {
+    let mut tail = vec![0; READ_BYTES];
+    let from = len.saturating_sub(tail.len() as u64);
+    let read = read_at(file, &mut tail, from).unwrap_or(0);
+    let end = tail.get(..read).and_then(|tail| memchr::memrchr(b'\n', tail));
+    end.map_or(len, |end| from + end as u64 + 1)
 }
 
 fn modified_ns(metadata: &Metadata) -> i64 {
     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
-fn kind(metadata: &Metadata) -> &'static str {
+pub(super) fn kind(metadata: &Metadata) -> &'static str {
     let kind = metadata.file_type();
-    if kind.is_dir() {
+    if kind.is_file() {
+        "file"
+    } else if kind.is_dir() {
         "directory"
     } else if kind.is_fifo() {
         "FIFO"
@@ -416,262 +520,4 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs::OpenOptions, io::Write};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const SEC: u64 = 1_000_000_000;
-
-    /// A writer of numbered lines and a follower of them.
-    struct Rig {
-        folder: tempfile::TempDir,
-        writer: File,
-        written: u64,
-        follower: Follower,
-        told: Vec<String>,
-        now_ns: u64,
-    }
-
-    impl Rig {
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("eve.json");
-            let follower = Follower::new(&path, Start::Beginning);
-            Self { writer: open(&path), folder, written: 0, follower, told: Vec::new(), now_ns: 0 }
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.folder.path().join(name)
-        }
-
-        fn write(&mut self, lines: u64) {
-            for _ in 0..lines {
-                writeln!(self.writer, "{{\"line\":{:08}}}", self.written).unwrap();
-                self.written += 1;
-            }
-        }
-
-        fn poll(&mut self) {
-            let told = &mut self.told;
-            while self
-                .follower
-                .poll(self.now_ns, 1 << 20, |line| told.push(String::from_utf8_lossy(line).into()))
-                .unwrap()
-            {}
-        }
-
-        /// As logrotate does it by default: names move up by one, and the writer opens the first anew.
-        fn rename(&mut self) {
-            for number in (1..5).rev() {
-                let _missing = fs::rename(
-                    self.path(&format!("eve.json.{number}")),
-                    self.path(&format!("eve.json.{}", number + 1)),
-                );
-            }
-            fs::rename(self.path("eve.json"), self.path("eve.json.1")).unwrap();
-        }
-
-        fn reopen(&mut self) {
-            self.writer = open(&self.path("eve.json"));
-        }
-
-        fn copy_and_truncate(&mut self) {
-            for number in (1..5).rev() {
-                let _missing = fs::rename(
-                    self.path(&format!("eve.json.{number}")),
-                    self.path(&format!("eve.json.{}", number + 1)),
-                );
-            }
-            fs::copy(self.path("eve.json"), self.path("eve.json.1")).unwrap();
-            self.writer.set_len(0).unwrap();
-        }
-
-        fn restart(&mut self) {
-            self.follower = Follower::new(&self.path("eve.json"), Start::After(self.follower.positions()));
-        }
-
-        /// Every line once; in order, if they came from one file after the other.
-        fn check(&mut self) {
-            self.poll();
-            self.told.sort();
-            let told: Vec<u64> = self.told.iter().filter_map(|line| line.get(8..16)?.parse().ok()).collect();
-            let missing: Vec<u64> = (0..self.written).filter(|line| !told.contains(line)).collect();
-            let repeated: Vec<&[u64]> = told.windows(2).filter(|pair| pair[0] == pair[1]).collect();
-            assert!(missing.is_empty() && repeated.is_empty(), "missing {missing:?}, repeated {repeated:?}");
-            assert_eq!(self.told.len() as u64, self.written);
-        }
-    }
-
-    fn open(path: &Path) -> File {
-        OpenOptions::new().create(true).append(true).open(path).unwrap()
-    }
-
-    #[test]
-    fn lines_come_as_they_are_written_and_halves_wait() {
-        let mut rig = Rig::new();
-        rig.write(3);
-        rig.poll();
-        assert_eq!(rig.told.len(), 3);
-        rig.writer.write_all(b"{\"line\":").unwrap();
-        rig.poll();
-        assert_eq!(rig.told.len(), 3);
-        rig.writer.write_all(b"00000003}\n").unwrap();
-        rig.written += 1;
-        rig.check();
-    }
-
-    #[test]
-    fn what_is_written_to_the_old_file_after_its_rename_is_read_too() {
-        let mut rig = Rig::new();
-        rig.write(2);
-        rig.poll();
-        rig.rename();
-        rig.write(2);
-        rig.poll();
-        rig.reopen();
-        rig.write(2);
-        rig.check();
-    }
-
-    #[test]
-    fn a_copy_is_not_read_twice_and_what_only_it_has_is_read() {
-        let mut rig = Rig::new();
-        rig.write(5);
-        rig.poll();
-        // Seen by nobody before the truncation but in the copy.
-        rig.write(5);
-        rig.copy_and_truncate();
-        rig.write(30);
-        rig.poll();
-        assert_eq!(rig.follower.stats().truncations, 1);
-        rig.check();
-    }
-
-    #[test]
-    fn a_truncated_file_that_grew_past_its_old_length_is_noticed() {
-        let mut rig = Rig::new();
-        rig.write(3);
-        rig.poll();
-        rig.copy_and_truncate();
-        rig.write(500);
-        rig.check();
-    }
-
-    #[test]
-    fn a_restart_goes_on_where_it_was_even_if_the_file_was_rotated_meanwhile() {
-        let mut rig = Rig::new();
-        rig.write(10);
-        rig.poll();
-        rig.writer.write_all(b"{\"line\":000").unwrap();
-        rig.poll();
-        rig.writer.write_all(b"00010}\n").unwrap();
-        rig.written += 1;
-        rig.rename();
-        rig.reopen();
-        rig.write(10);
-        rig.restart();
-        rig.check();
-    }
-
-    #[test]
-    fn a_first_start_begins_at_the_end_and_misses_nothing_from_then_on() {
-        let mut rig = Rig::new();
-        rig.write(10);
-        rig.follower = Follower::new(&rig.path("eve.json"), Start::End);
-        rig.poll();
-        assert!(rig.told.is_empty());
-        rig.written = 0;
-        rig.write(4);
-        rig.check();
-    }
-
-    #[test]
-    fn a_file_that_is_not_there_yet_is_waited_for_and_what_is_no_file_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("eve.json");
-        let mut follower = Follower::new(&path, Start::Beginning);
-        assert!(!follower.poll(0, 1 << 20, |_| {}).unwrap());
-        fs::create_dir(&path).unwrap();
-        let error = follower.poll(0, 1 << 20, |_| {}).unwrap_err();
-        assert!(error.to_string().contains("directory"), "{error}");
-        let mut nowhere = Follower::new(Path::new("/nonexistent/eve.json"), Start::Beginning);
-        assert!(nowhere.poll(0, 1 << 20, |_| {}).is_err());
-    }
-
-    #[test]
-    fn names_of_threads_and_days_belong_to_it_and_packed_ones_do_not() {
-        let name = Name::of(Path::new("/var/log/suricata/eve.json"));
-        for (other, covered) in [
-            ("eve.json", true),
-            ("eve.json.1", true),
-            ("eve.json-20260101", true),
-            ("eve.3.json", true),
-            ("eve-2026-01-01.json", true),
-            ("eve.json.2.gz", false),
-            ("evening.json", false),
-            ("stats.log", false),
-        ] {
-            assert_eq!(name.covers(other), covered, "{other}");
-        }
-    }
-
-    #[test]
-    fn files_that_were_rotated_away_are_let_go_and_their_number_is_bounded() {
-        let mut rig = Rig::new();
-        for _ in 0..200 {
-            rig.write(1);
-            rig.poll();
-            rig.rename();
-            rig.reopen();
-            rig.now_ns += LINGER_NS;
-            assert!(rig.follower.files.len() <= 8, "{}", rig.follower.files.len());
-        }
-        rig.check();
-        assert!(rig.follower.left.len() <= FORGOTTEN_AFTER);
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum Act {
-        Write(u64),
-        Poll,
-        Rename,
-        CopyAndTruncate,
-        Restart,
-        Wait,
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
-        // Six hundred rotations in all, and every line exactly once.
-        #[test]
-        fn a_storm_of_rotations_loses_nothing_and_repeats_nothing(acts in prop::collection::vec(
-            prop_oneof![
-                4 => (1u64..40).prop_map(Act::Write),
-                4 => Just(Act::Poll),
-                3 => Just(Act::Rename),
-                1 => Just(Act::CopyAndTruncate),
-                1 => Just(Act::Restart),
-                1 => Just(Act::Wait),
-            ], 40..80)
-        ) {
-            let mut rig = Rig::new();
-            let mut unread = 0;
-            for act in acts {
-                match act {
-                    Act::Write(lines) => rig.write(lines),
-                    Act::Poll => { rig.poll(); unread = 0; }
-                    // Four names are kept: more rotations than that between two looks delete lines unread.
-                    Act::Rename if unread < 3 => { rig.write(1); rig.rename(); rig.write(3); rig.reopen(); rig.write(1); unread += 1; }
-                    Act::CopyAndTruncate if unread == 0 => { rig.write(1); rig.poll(); rig.write(2); rig.copy_and_truncate(); rig.write(1); rig.poll(); }
-                    Act::Rename | Act::CopyAndTruncate => {}
-                    Act::Restart => rig.restart(),
-                    Act::Wait => rig.now_ns += SEC * 11,
-                }
-            }
-            rig.check();
-        }
-    }
-}
+mod tests;

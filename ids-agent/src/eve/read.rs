@@ -3,30 +3,41 @@
 /// A longer line is dropped. Suricata's longest, `stats` of many threads, are some 100 KiB.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Why a line never came out whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineCut {
-    TooLong,
-    /// The stream ended before the line did.
-    End,
-}
-
-/// Running totals.
+/// Running totals. Every byte is in a line that was given out, in one that was not, or in an empty one; or it waits for
+/// the end of its line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineStats {
-    pub lines: u64,
     pub bytes: u64,
+    /// Lines given out, and their bytes with their ends.
+    pub lines: u64,
+    pub line_bytes: u64,
     pub too_long: u64,
     pub cut: u64,
+    /// Bytes of lines that were too long or cut.
+    pub lost_bytes: u64,
+    pub empty_bytes: u64,
 }
 
 impl LineStats {
     /// Adds what another stream counted.
     pub fn add(&mut self, more: Self) {
-        self.lines += more.lines;
         self.bytes += more.bytes;
+        self.lines += more.lines;
+        self.line_bytes += more.line_bytes;
         self.too_long += more.too_long;
         self.cut += more.cut;
+        self.lost_bytes += more.lost_bytes;
+        self.empty_bytes += more.empty_bytes;
+    }
+
+    /// Lines that came, whatever became of them.
+    pub fn lines_all(&self) -> u64 {
+        self.lines + self.too_long + self.cut
+    }
+
+    /// Bytes whose line has ended, one way or another.
+    pub fn bytes_settled(&self) -> u64 {
+        self.line_bytes + self.lost_bytes + self.empty_bytes
     }
 }
 
@@ -48,10 +59,13 @@ impl Lines {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
             bytes = rest;
+            let ended = line.len() as u64 + 1;
             if std::mem::take(&mut self.skips) {
+                self.stats.lost_bytes += ended;
                 continue;
             }
             if self.partial.len() + line.len() > LINE_BYTES_MAX {
+                self.stats.lost_bytes += self.partial.len() as u64 + ended;
                 self.partial.clear();
                 self.stats.too_long += 1;
             } else if self.partial.is_empty() {
@@ -65,9 +79,11 @@ impl Lines {
             }
         }
         if self.skips {
+            self.stats.lost_bytes += bytes.len() as u64;
             return;
         }
         if self.partial.len() + bytes.len() > LINE_BYTES_MAX {
+            self.stats.lost_bytes += (self.partial.len() + bytes.len()) as u64;
             self.partial = Vec::new();
             self.skips = true;
             self.stats.too_long += 1;
@@ -76,10 +92,14 @@ impl Lines {
         }
     }
 
-    fn give(&mut self, line: &[u8], take: &mut impl FnMut(&[u8])) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !line.is_empty() {
+    fn give(&mut self, raw: &[u8], take: &mut impl FnMut(&[u8])) {
+        let line = raw.strip_suffix(b"\r").unwrap_or(raw);
+        let ended = raw.len() as u64 + 1;
+        if line.is_empty() {
+            self.stats.empty_bytes += ended;
+        } else {
             self.stats.lines += 1;
+            self.stats.line_bytes += ended;
             take(line);
         }
     }
@@ -89,21 +109,13 @@ impl Lines {
         self.partial.len() as u64
     }
 
-    /// Whether the stream stands inside a line that is passed over.
-    pub fn is_skipping(&self) -> bool {
-        self.skips
-    }
-
     /// Ends the stream; what is left of a line is lost, and counted.
-    pub fn end(&mut self) -> Option<LineCut> {
-        let cut = if std::mem::take(&mut self.skips) {
-            return None;
-        } else {
-            !self.partial.is_empty()
-        };
+    pub fn end(&mut self) {
+        if !std::mem::take(&mut self.skips) {
+            self.stats.cut += u64::from(!self.partial.is_empty());
+            self.stats.lost_bytes += self.partial.len() as u64;
+        }
         self.partial = Vec::new();
-        self.stats.cut += u64::from(cut);
-        cut.then_some(LineCut::End)
     }
 
     pub fn stats(&self) -> LineStats {
@@ -124,14 +136,25 @@ mod tests {
             lines.push(piece, |line| told.push(line.to_vec()));
         }
         lines.end();
-        (told, lines.stats())
+        let stats = lines.stats();
+        assert_eq!(stats.bytes, stats.bytes_settled(), "{stats:?}");
+        (told, stats)
     }
 
     #[test]
     fn a_line_in_pieces_comes_out_whole_and_a_last_half_is_counted() {
         let (told, stats) = cut(&[b"on", b"e\r\ntw", b"o\n\n", b"thr"]);
         assert_eq!(told, [b"one".to_vec(), b"two".to_vec()]);
-        assert_eq!(stats, LineStats { lines: 2, bytes: 13, too_long: 0, cut: 1 });
+        let wanted = LineStats {
+            bytes: 13,
+            lines: 2,
+            line_bytes: 9,
+            cut: 1,
+            lost_bytes: 3,
+            empty_bytes: 1,
+            ..LineStats::default()
+        };
+        assert_eq!(stats, wanted);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Prometheus metrics. Names follow its conventions; no label holds an address or free text.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use ids_common::counter::{Counter, Skip};
 use prometheus::{
@@ -17,9 +17,12 @@ use crate::{
     state::StateStats,
 };
 
+mod eve;
 mod feeds;
 mod suricata;
 
+pub use eve::EveGauge;
+use eve::EveMetrics;
 use feeds::FeedMetrics;
 pub use suricata::{ManagedMetrics, RuleUpdate};
 
@@ -102,6 +105,8 @@ pub struct Metrics {
     model_info: IntGaugeVec,
     devices: IntGaugeVec,
     feeds: FeedMetrics,
+    /// Nothing of it shows where nobody follows eve.json.
+    eve: OnceLock<EveMetrics>,
     state_written: IntCounter,
     state_lost: IntCounterVec,
     state_bytes: IntGauge,
@@ -226,6 +231,7 @@ impl Metrics {
             )?,
             state_bytes: plain.gauge("ids_state_size_bytes", "Length of the state file as last written.")?,
             feeds: FeedMetrics::new(&plain)?,
+            eve: OnceLock::new(),
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -266,6 +272,20 @@ impl Metrics {
     /// Takes over how the feeds of threat intelligence stand.
     pub fn show_feeds(&self, feeds: &[FeedStatus], hits: impl Iterator<Item = (Category, Kind, u64)>) {
         self.feeds.show(feeds, hits);
+    }
+
+    /// Takes over how the following of eve.json stands.
+    pub fn show_eve(&self, now: &EveGauge<'_>) {
+        if self.eve.get().is_none() {
+            match EveMetrics::new(&Register { registry: &self.registry }) {
+                // Shown from one thread alone, so nobody else put them there.
+                Ok(metrics) => drop(self.eve.set(metrics)),
+                Err(error) => return tracing::debug!(%error, "figures of eve.json cannot be shown"),
+            }
+        }
+        if let Some(metrics) = self.eve.get() {
+            metrics.show(now);
+        }
     }
 
     pub fn count_alert(&self, class: Class, severity: Severity) {
