@@ -54,7 +54,7 @@ pub(super) fn asked(name: &str, qtype: u16) -> Option<Asked<'_>> {
         return Some(Asked { domain: "", below: name, form: Form::Coded, kind });
     }
     let domain = psl::domain_str(name)?;
-    let below = name.strip_suffix(domain)?.strip_suffix('.')?;
+    let below = name.strip_suffix(domain)?.strip_suffix('.').filter(|below| !below.is_empty())?;
     Some(Asked { domain, below, form: form_of(below), kind })
 }
 
@@ -164,6 +164,7 @@ mod tests {
             "printer.lan",
             "example.net",
             "net",
+            "..a",
             "",
             "d1a2b3c4d5e6f7.cloudfront.net",
         ] {
