@@ -74,6 +74,7 @@ sign_kinds! {
     ScanTool = "attack_tool", "an attack tool's name";
     Discovery = "scanner", "a scanner's name";
     MalformedRequest = "malformed_request", "a request that no client sends by itself";
+    ManyRanges = "many_ranges", "a request for one file in countless pieces";
     SqlError = "sql_error", "a database error in the answer";
     FileLeak = "leaked_file", "a system file in the answer";
     /// The browser is the target.

@@ -54,6 +54,7 @@ const fn meaning(kind: SignKind) -> Meaning {
         K::CrossSiteScripting | K::ExploitPath | K::ScanTool | K::MalformedRequest | K::SqlError => {
             (Class::WebAttack, Severity::Medium, Reach::Flow)
         }
+        K::ManyRanges => (Class::AppDos, Severity::High, Reach::Flow),
         K::Discovery => (Class::PortScan, Severity::Low, Reach::Flow),
         K::MaliciousPage
         | K::Shellcode

@@ -307,7 +307,7 @@ fn shape(method: &[u8], target: &[u8], headers: &[u8], signs: &mut Signs) {
             framed.1 = true;
         } else if is(b"range:") && line.iter().filter(|byte| **byte == b',').count() >= 20 {
             // Each range is assembled on its own (CVE-2011-3192).
-            signs.add(SignKind::MalformedRequest, 85, line);
+            signs.add(SignKind::ManyRanges, 85, line);
         }
         if let Some(run) = longest_run(line).filter(|run| run.len() >= RUN_BYTES_MIN) {
             signs.add(SignKind::MalformedRequest, 80, run);
