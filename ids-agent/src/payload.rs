@@ -109,6 +109,8 @@ pub struct ByteFacts {
     pub printable: f32,
     /// The first bytes, zero behind the end.
     pub first: [u8; 8],
+    /// Sampled datagrams, if there are several and all say the same.
+    pub alike: u8,
 }
 
 /// A TLS handshake in clear. Strings are escaped and capped.

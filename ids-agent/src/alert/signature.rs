@@ -33,7 +33,7 @@ const fn signature(id: u32, class: Class, kind: &'static str, text: &'static str
 }
 
 /// Every signature, by id. Each class has a block of one hundred.
-pub static SIGNATURES: [Signature; 66] = [
+pub static SIGNATURES: [Signature; 68] = [
     signature(1_900_100, Class::PortScan, "", "IDS port scan", SCAN),
     signature(1_900_101, Class::PortScan, "syn_scan", "IDS port scan, SYN", SCAN),
     signature(1_900_102, Class::PortScan, "connect_scan", "IDS port scan, full connections", SCAN),
@@ -65,6 +65,8 @@ pub static SIGNATURES: [Signature; 66] = [
     signature(1_900_208, Class::Flood, "udp_volume", "IDS UDP flood by volume", DOS),
     signature(1_900_209, Class::Flood, "icmp", "IDS ICMP flood", DOS),
     signature(1_900_210, Class::Flood, "spoofed_icmp", "IDS ICMP flood from many sources", DOS),
+    signature(1_900_211, Class::Flood, "udp_repeated", "IDS UDP flood of one datagram", DOS),
+    signature(1_900_212, Class::Flood, "connect", "IDS connection flood", DOS),
     signature(1_900_300, Class::AppDos, "", "IDS application denial of service", DOS),
     signature(1_900_301, Class::AppDos, "slow_requests", "IDS slow requests", DOS),
     signature(1_900_302, Class::AppDos, "hoarded_connections", "IDS hoarded connections", DOS),

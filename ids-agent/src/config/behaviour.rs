@@ -112,15 +112,23 @@ pub struct FloodSettings {
     pub stray_10s: f64,
     /// The same where they come from one source, whose connections may just be older than the agent.
     pub stray_one_source_10s: f64,
+    /// TCP connections to one port of a target that are completed and over which nothing is said.
+    pub mute_10s: f64,
+    /// The same where they come from one source, which may just look whether the service is up.
+    pub mute_one_source_10s: f64,
     /// UDP flows to one target that get no answer, and their share.
     pub udp_flows_10s: f64,
     pub udp_silent_share: f64,
     /// UDP packets to one target in flows without an answer.
     pub udp_packets_10s: f64,
+    /// UDP packets to one target in flows without an answer, each of which is one datagram time after time.
+    pub udp_alike_10s: f64,
     /// UDP packets from a port of reflectors to one target that had asked for none.
     pub answers_10s: f64,
     /// ICMP packets to one target.
     pub icmp_packets_10s: f64,
+    /// Short requests for an echo, all of one size, from one source to one target.
+    pub echoes_10s: f64,
     /// Sources from which a flood counts as distributed or spoofed.
     pub sources_many: f64,
 }
@@ -132,11 +140,15 @@ impl Default for FloodSettings {
             half_open_share: 0.8,
             stray_10s: 300.0,
             stray_one_source_10s: 1000.0,
+            mute_10s: 300.0,
+            mute_one_source_10s: 1000.0,
             udp_flows_10s: 300.0,
             udp_silent_share: 0.9,
             udp_packets_10s: 50_000.0,
+            udp_alike_10s: 300.0,
             answers_10s: 300.0,
             icmp_packets_10s: 1000.0,
+            echoes_10s: 300.0,
             sources_many: 20.0,
         }
     }
@@ -203,6 +215,10 @@ pub struct BruteForceSettings {
     /// Short connections to SSH, Telnet, FTP, RDP or VNC, quick and slow.
     pub sessions_60s: f64,
     pub sessions_600s: f64,
+    /// The same where the source is outside the house; the last is over an hour.
+    pub outside_sessions_60s: f64,
+    pub outside_sessions_600s: f64,
+    pub outside_sessions_3600s: f64,
     /// What counts as short: at most so long, and so many payload bytes either way.
     pub session_secs_max: u64,
     pub session_bytes_max: u64,
@@ -220,11 +236,14 @@ impl Default for BruteForceSettings {
     fn default() -> Self {
         Self {
             failed_60s: 8.0,
-            failed_600s: 15.0,
-            failed_3600s: 30.0,
+            failed_600s: 10.0,
+            failed_3600s: 20.0,
             web_tries_60s: 20.0,
             sessions_60s: 10.0,
             sessions_600s: 20.0,
+            outside_sessions_60s: 7.0,
+            outside_sessions_600s: 12.0,
+            outside_sessions_3600s: 40.0,
             session_secs_max: 90,
             session_bytes_max: 4000,
             spread_failed_60s: 30.0,

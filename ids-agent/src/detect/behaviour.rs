@@ -123,6 +123,8 @@ struct Mark {
     /// The flow's attempt is among the waiting ones, which takes the mark away once its grace has passed.
     waits: bool,
     ended: bool,
+    /// How far the flow had got.
+    seen_ns: u64,
     forward_packets: u64,
     forward_bytes: u64,
     backward_bytes: u64,
@@ -134,12 +136,14 @@ struct Mark {
     /// Counted as a stalled connection, as a hoarded one, as a web request with credentials.
     stalled: bool,
     hoarded: bool,
+    hoarded_mute: bool,
     requested: bool,
     slow_read: bool,
     handshake: bool,
     uploaded: bool,
     tried: bool,
-    failed: bool,
+    /// Logins in clear that were counted as failed.
+    failures: u8,
 }
 
 /// The behaviour witness.
@@ -197,6 +201,7 @@ impl Behaviour {
             outcome: None,
             waits: false,
             ended: false,
+            seen_ns: record.start_ns,
             forward_packets: 0,
             forward_bytes: 0,
             backward_bytes: 0,
@@ -206,12 +211,13 @@ impl Behaviour {
             tunnel: false,
             stalled: false,
             hoarded: false,
+            hoarded_mute: false,
             requested: false,
             slow_read: false,
             handshake: false,
             uploaded: false,
             tried: false,
-            failed: false,
+            failures: 0,
         });
         let mut sight = Sight {
             record,
@@ -230,6 +236,7 @@ impl Behaviour {
         }
         mark.waits |= before.is_none() && mark.outcome.is_none();
         mark.ended = ended;
+        mark.seen_ns = record.end_ns;
         mark.forward_packets = forward.packets;
         mark.forward_bytes = forward.bytes;
         mark.backward_bytes = backward_bytes;

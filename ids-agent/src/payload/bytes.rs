@@ -44,7 +44,21 @@ pub(super) fn byte_facts(bytes: &[u8]) -> ByteFacts {
         entropy: (total.log2() - weighted / total).clamp(0.0, 8.0),
         printable: printable as f32 / total,
         first,
+        alike: 0,
     }
+}
+
+/// How many datagrams there are, if several and all the same.
+pub(super) fn alike<'a>(mut datagrams: impl Iterator<Item = &'a [u8]>) -> u8 {
+    let Some(first) = datagrams.next() else { return 0 };
+    let mut same = 1u8;
+    for datagram in datagrams {
+        if datagram != first {
+            return 0;
+        }
+        same = same.saturating_add(1);
+    }
+    if same > 1 { same } else { 0 }
 }
 
 #[cfg(test)]
@@ -67,6 +81,16 @@ mod tests {
         let facts = byte_facts(b"GET\r\n\x00\x80\xff");
         assert_eq!(facts.printable, 5.0 / 8.0);
         assert_eq!(&facts.first, b"GET\r\n\x00\x80\xff");
+    }
+
+    #[test]
+    fn datagrams_are_alike_where_all_say_the_same() {
+        let of = |datagrams: &[&'static [u8]]| alike(datagrams.iter().copied());
+        assert_eq!(of(&[b"ping", b"ping", b"ping"]), 3);
+        assert_eq!(of(&[b"ping", b"ping", b"pong"]), 0);
+        assert_eq!(of(&[b"ping", b"pin"]), 0);
+        assert_eq!(of(&[b"ping"]), 0);
+        assert_eq!(of(&[]), 0);
     }
 
     proptest! {

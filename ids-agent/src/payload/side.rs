@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::{
     ByteFacts, DnsFacts, HttpFacts, SampledPacket, TlsFacts,
-    bytes::byte_facts,
+    bytes::{alike, byte_facts},
     dns, http,
     login::{self, LoginSigns},
     recognise::{self, Guess},
@@ -154,6 +154,7 @@ impl Raw {
                 }
             }
             wire::PROTO_UDP => {
+                facts.bytes.alike = alike(self.datagrams());
                 self.read_datagrams(key, &mut facts, string_bytes_max);
                 facts.signs = signs::of_datagrams(&self.pieces(), [key.src_port, key.dst_port]);
             }

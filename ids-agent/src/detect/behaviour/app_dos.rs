@@ -25,6 +25,8 @@ const STALLED_PAYLOAD_BYTES_MAX: u64 = 8_192;
 const SILENCE_NS: u64 = 120 * SEC;
 /// A receive window so small keeps a server from sending; no browser opens with it.
 const SLOW_WINDOW_MAX: u16 = 4_096;
+/// Share of hoarded connections without a word from which on they are a flood of connections.
+const MUTE_SHARE: f64 = 0.8;
 /// A TLS client that says no more than this has asked for nothing behind the handshake.
 const HANDSHAKE_PACKETS_MAX: u32 = 2;
 const HANDSHAKE_BYTES_MAX: u64 = 2_500;
@@ -46,6 +48,8 @@ pub(super) struct AppDos {
 struct Service {
     stalled: Decayed,
     hoarded: f64,
+    /// Those of them over which nothing was said at all.
+    hoarded_mute: f64,
     /// Whether what is hoarded speaks HTTP or MQTT: there it takes fewer.
     named: bool,
     requests: Decayed,
@@ -62,6 +66,7 @@ struct Service {
 
 /// A pattern that has reached its threshold.
 struct Reached {
+    class: Class,
     kind: &'static str,
     count: f64,
     threshold: f64,
@@ -137,6 +142,11 @@ impl AppDos {
             service.named = matches!(app, AppProto::Http | AppProto::Mqtt);
             sight.mark.hoarded = hoarded;
         }
+        let mute = hoarded && payload_bytes == 0;
+        if mute != sight.mark.hoarded_mute {
+            service.hoarded_mute = (service.hoarded_mute + if mute { 1.0 } else { -1.0 }).max(0.0);
+            sight.mark.hoarded_mute = mute;
+        }
         if slow_read {
             service.slow_reads.add(at_ns, STALLED_TAU_SECS, 1.0);
             sight.mark.slow_read = true;
@@ -169,6 +179,7 @@ impl Service {
         Self {
             stalled: Decayed::default(),
             hoarded: 0.0,
+            hoarded_mute: 0.0,
             named: false,
             requests: Decayed::default(),
             requests_60s: Decayed::default(),
@@ -204,6 +215,7 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
     let stalled = service.stalled.value_at(at_ns, STALLED_TAU_SECS);
     if stalled >= settings.stalled_60s {
         return Some(Reached {
+            class: Class::AppDos,
             kind: "slow_requests",
             count: stalled,
             threshold: settings.stalled_60s,
@@ -213,8 +225,11 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
     }
     let hoarded_max = if service.named { settings.hoarded_named } else { settings.hoarded };
     if service.hoarded >= hoarded_max {
+        // Where nothing is said, no application is asked for anything: what is used up is the target's connections.
+        let mute = service.hoarded_mute >= MUTE_SHARE * service.hoarded;
         return Some(Reached {
-            kind: "hoarded_connections",
+            class: if mute { Class::Flood } else { Class::AppDos },
+            kind: if mute { "connect" } else { "hoarded_connections" },
             count: service.hoarded,
             threshold: hoarded_max,
             feature: "hoarded_connections",
@@ -228,6 +243,7 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
         && agents >= settings.agents_share * requests_60s
     {
         return Some(Reached {
+            class: Class::AppDos,
             kind: "changing_agents",
             count: agents,
             threshold: settings.agents_60s,
@@ -242,6 +258,7 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
     let parameters = service.parameters.count(at_ns).min(requests_60s);
     if parameters >= settings.parameters_60s && parameters >= settings.parameters_share * requests_60s {
         return Some(Reached {
+            class: Class::AppDos,
             kind: "random_parameters",
             count: parameters,
             threshold: settings.parameters_60s,
@@ -273,11 +290,12 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
     for (count, threshold, (kind, feature, what)) in simple {
         if count >= threshold {
             let what = format!("{} {what}", spoken_count(count.round()));
-            return Some(Reached { kind, count, threshold, feature, what });
+            return Some(Reached { class: Class::AppDos, kind, count, threshold, feature, what });
         }
     }
     let requests = service.requests.value_at(at_ns, REQUESTS_TAU_SECS);
     (requests >= settings.requests_10s).then(|| Reached {
+        class: Class::AppDos,
         kind: "request_flood",
         count: requests,
         threshold: settings.requests_10s,
@@ -301,7 +319,7 @@ fn finding(service: &mut Service, sight: &Sight<'_>, settings: &AppDosSettings, 
         spoken_secs(service.run.secs()),
     );
     let statement = Statement {
-        class: Class::AppDos,
+        class: reached.class,
         kind: reached.kind,
         score: score(reached.count, reached.threshold),
         severity: Severity::High,

@@ -26,7 +26,7 @@ const MISSED_SHARE_MAX: f64 = 0.25;
 const STRAY_DEVIATION: f64 = 0.6;
 const STRAY_SHARE_MAX: f64 = 0.125;
 /// With fewer gaps than this the rhythm has to be steadier, by this share.
-const SURE_GAPS: usize = 20;
+const SURE_GAPS: usize = 12;
 const FEW_GAPS_SHARE: f64 = 0.6;
 /// Payload that says "I am here" and no more.
 const SMALL_BYTES: u32 = 4_096;

@@ -21,6 +21,8 @@ const HOUR_TAU_SECS: f64 = 3600.0;
 const SPREAD_SECS: [u64; 2] = [60, 600];
 /// Guessing is another one after so long a silence.
 const SILENCE_NS: u64 = 1800 * SEC;
+/// A client that got in says more than this; one that tries three times says less.
+const FTP_FAILED_PACKETS_MAX: u32 = 8;
 const SPRAY_SECS: [u64; 2] = [600, 3600];
 
 pub(super) struct BruteForce {
@@ -41,6 +43,7 @@ struct Service {
     web_tries: Decayed,
     sessions: Decayed,
     sessions_slow: Decayed,
+    sessions_hour: Decayed,
     /// Plain counts of the run, for the reader.
     failed_all: u32,
     succeeded_all: u32,
@@ -93,7 +96,9 @@ impl BruteForce {
     pub(super) fn see(&mut self, sight: &mut Sight<'_>, findings: &mut Vec<Finding>) {
         let (record, payload) = (sight.record, sight.payload);
         let key = &record.key;
-        let failed = payload.login == Login::Failed && !sight.mark.failed;
+        let failures = if payload.login == Login::Failed { failures_of(sight) } else { 0 };
+        let fresh = failures.saturating_sub(sight.mark.failures);
+        let failed = fresh > 0;
         let succeeded = payload.login == Login::Succeeded && sight.ended;
         let tried_web = payload.app == AppProto::Http && payload.login != Login::None && !sight.mark.tried;
         let session = sight.ended && self.is_short_session(sight);
@@ -108,6 +113,7 @@ impl BruteForce {
             web_tries: Decayed::default(),
             sessions: Decayed::default(),
             sessions_slow: Decayed::default(),
+            sessions_hour: Decayed::default(),
             failed_all: 0,
             succeeded_all: 0,
             run: Run::new(record.start_ns, *key, record.id),
@@ -119,11 +125,11 @@ impl BruteForce {
             (service.failed_all, service.succeeded_all) = (0, 0);
         }
         if failed {
-            sight.mark.failed = true;
-            service.failed.add(at_ns, QUICK_TAU_SECS, 1.0);
-            service.failed_slow.add(at_ns, SLOW_TAU_SECS, 1.0);
-            service.failed_hour.add(at_ns, HOUR_TAU_SECS, 1.0);
-            service.failed_all += 1;
+            sight.mark.failures = failures;
+            service.failed.add(at_ns, QUICK_TAU_SECS, f64::from(fresh));
+            service.failed_slow.add(at_ns, SLOW_TAU_SECS, f64::from(fresh));
+            service.failed_hour.add(at_ns, HOUR_TAU_SECS, f64::from(fresh));
+            service.failed_all += u32::from(fresh);
         }
         if tried_web {
             sight.mark.tried = true;
@@ -132,6 +138,7 @@ impl BruteForce {
         if session {
             service.sessions.add(at_ns, QUICK_TAU_SECS, 1.0);
             service.sessions_slow.add(at_ns, SLOW_TAU_SECS, 1.0);
+            service.sessions_hour.add(at_ns, HOUR_TAU_SECS, 1.0);
         }
         service.succeeded_all += u32::from(succeeded);
         // A guess that hit is told at once, however lately the guessing was.
@@ -256,8 +263,24 @@ impl BruteForce {
     }
 }
 
+/// How often a connection in which a login failed shows that one did.
+fn failures_of(sight: &Sight<'_>) -> u8 {
+    let packets = sight.record.forward.payload_packets;
+    if sight.payload.app != AppProto::Ftp || packets > FTP_FAILED_PACKETS_MAX {
+        return 1;
+    }
+    // A name and a word for each, and one packet more that begins, goes on or ends.
+    u8::try_from(packets.saturating_sub(1) / 2).unwrap_or(1).max(1)
+}
+
 fn reached(service: &Service, settings: &BruteForceSettings) -> Option<Reached> {
     let at_ns = service.run.last_ns;
+    // Those of the house work on each other's machines by programs as well.
+    let (sessions_60s, sessions_600s, sessions_3600s) = if is_inside(service.run.exemplar.src) {
+        (settings.sessions_60s, settings.sessions_600s, f64::INFINITY)
+    } else {
+        (settings.outside_sessions_60s, settings.outside_sessions_600s, settings.outside_sessions_3600s)
+    };
     let count = |counter: &Decayed, tau_secs| counter.value_at(at_ns, tau_secs);
     let candidates = [
         (count(&service.failed, QUICK_TAU_SECS), settings.failed_60s, "failed_logins_60s", "logins that failed"),
@@ -274,8 +297,9 @@ fn reached(service: &Service, settings: &BruteForceSettings) -> Option<Reached> 
             "web_logins_60s",
             "requests with credentials",
         ),
-        (count(&service.sessions, QUICK_TAU_SECS), settings.sessions_60s, "short_sessions_60s", "short sessions"),
-        (count(&service.sessions_slow, SLOW_TAU_SECS), settings.sessions_600s, "short_sessions_600s", "short sessions"),
+        (count(&service.sessions, QUICK_TAU_SECS), sessions_60s, "short_sessions_60s", "short sessions"),
+        (count(&service.sessions_slow, SLOW_TAU_SECS), sessions_600s, "short_sessions_600s", "short sessions"),
+        (count(&service.sessions_hour, HOUR_TAU_SECS), sessions_3600s, "short_sessions_3600s", "short sessions"),
     ];
     // Sums of decayed events fall short of whole numbers by a hair.
     let first = candidates.into_iter().find(|(count, threshold, ..)| *count + 0.5 >= *threshold);

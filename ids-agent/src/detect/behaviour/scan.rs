@@ -6,8 +6,10 @@ use foldhash::quality::FixedState;
 use ids_common::{flow::FlowKey, wire};
 
 use super::{
-    Attempt, Class, Finding, Keyed, Outcome, Probe, Severity, Statement, Subject, address, evidence, is_group,
-    track::{DistinctSecs, Run, SEC, score, spoken_count, spoken_secs},
+    Attempt, Class, Finding, Keyed, Outcome, Probe, Severity, Statement, Subject, address, evidence,
+    flood::TRIES_PER_PORT,
+    is_group,
+    track::{Decayed, DistinctSecs, Run, SEC, score, spoken_count, spoken_secs},
 };
 use crate::{
     bounded::BoundedMap,
@@ -70,6 +72,8 @@ struct Pair {
     /// The same over hours.
     tried: DistinctSecs,
     good: DistinctSecs,
+    /// Attempts in vain, however many of them at one port.
+    attempts: Decayed,
 }
 
 /// TCP ports of one target that anyone tried in vain, and by whom.
@@ -96,6 +100,8 @@ struct Scatter {
     targets: DistinctSecs,
 }
 
+/// Fewer attempts in a minute than this are no flood, however often they come back to a port.
+const FLOOD_ATTEMPTS_MIN: f64 = 150.0;
 /// Fewer targets than this are scans of each, not of a block.
 const BLOCK_TARGETS_MIN: f64 = 10.0;
 
@@ -175,9 +181,12 @@ impl Scans {
             tally: Tally::new(attempt),
             tried: DistinctSecs::new(PATIENT_SECS),
             good: DistinctSecs::new(PATIENT_SECS),
+            attempts: Decayed::default(),
         };
         let pair = self.pairs.touch_or_insert(&(key.src, key.dst, transport), new);
         pair.tally.count(attempt, port, productive);
+        let begins_in_vain = attempt.before.is_none() && !productive;
+        pair.attempts.add(attempt.at_ns, QUICK_SECS as f64, f64::from(u8::from(begins_in_vain)));
         let counts = if productive { &mut pair.good } else { &mut pair.tried };
         counts.insert(port, attempt.at_ns);
         findings.extend(vertical(pair, attempt, transport, &self.scan, self.repeat_ns));
@@ -353,6 +362,13 @@ impl Tally {
 }
 
 impl Pair {
+    /// Whether the source comes back to the same ports so often that it does not look for open ones.
+    fn is_flood(&self) -> bool {
+        let last_ns = self.tally.run.last_ns;
+        let attempts = self.attempts.value_at(last_ns, QUICK_SECS as f64);
+        attempts >= FLOOD_ATTEMPTS_MIN && attempts >= TRIES_PER_PORT * self.tally.tried.count(last_ns)
+    }
+
     /// The same as for a tally, over hours.
     fn exceeds_patiently(&self, thresholds: [f64; 2], share_min: f64) -> Option<Excess> {
         let last_ns = self.tally.run.last_ns;
@@ -382,6 +398,9 @@ fn vertical(
         excess = pair.exceeds_patiently([settings.ports_3600s, settings.ports_21600s], settings.unproductive_share);
     }
     let Excess { window_secs, tried, vain, threshold } = excess?;
+    if pair.is_flood() {
+        return None;
+    }
     let tally = &mut pair.tally;
     if !tally.run.pace.is_due(tally.run.last_ns, vain, repeat_ns) {
         return None;

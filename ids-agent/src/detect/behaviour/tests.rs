@@ -15,6 +15,7 @@ mod beacon;
 mod bot;
 mod device;
 mod dns_tunnel;
+mod flood;
 mod scan;
 mod service;
 

@@ -14,6 +14,7 @@ use crate::{
 pub(super) const COVERS_MAX: usize = 4_096;
 
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// A flow of more packets is a conversation, whatever else its source is up to.
 const PROBE_PACKETS_MAX: u64 = 100;
 
@@ -145,7 +146,7 @@ impl Covers {
 /// flooded server still serves; their conversations are not called attacks.
 fn takes_part(subject: Subject, class: Class, record: &FlowRecord) -> bool {
     let backward_payload = record.backward.as_ref().map_or(0, |slot| slot.payload_bytes);
-    let converses = record.key.proto == TCP && record.forward.payload_bytes > 0 && backward_payload > 0;
+    let converses = matches!(record.key.proto, TCP | UDP) && record.forward.payload_bytes > 0 && backward_payload > 0;
     let packets = record.forward.packets + record.backward.as_ref().map_or(0, |slot| slot.packets);
     match (class, subject) {
         (Class::PortScan, _) => packets <= PROBE_PACKETS_MAX,

@@ -271,5 +271,5 @@ fn more_than_anyone_pings_is_data_carried_out() {
     let id = carried.record().id;
     check(&[bare(carried)], &[(Class::Exfiltration, "icmp_volume", Subject::Flow { id })]);
     check_quiet(&[bare(pings(600, 1_472, SEC))]);
-    check_quiet(&[bare(pings(600, 56, 20 * MS))]);
+    check_quiet(&[bare(pings(600, 56, 50 * MS))]);
 }

@@ -90,6 +90,60 @@ fn slow_guessing_is_told_within_the_hour() {
 }
 
 #[test]
+fn somebody_who_mistypes_and_a_program_with_an_old_password_are_quiet() {
+    let mistyped: Vec<Flow> =
+        (0..5).map(|n| fails(attacker(), n, victim(), 10 * SEC + u64::from(n) * 8 * SEC)).collect();
+    check_quiet(&mistyped);
+    let program: Vec<Flow> =
+        (0..60).map(|n| fails(attacker(), n, victim(), 10 * SEC + u64::from(n) * 240 * SEC)).collect();
+    check_quiet(&program);
+}
+
+/// FTP connections from `src`, in each of which so many packets went out and a login failed.
+fn ftp_refusals(count: u16, packets: u32) -> Vec<Flow> {
+    let payload = PayloadFacts { login: Login::Failed, ..of(AppProto::Ftp) };
+    (0..count)
+        .map(|n| {
+            let mut flow = tcp(attacker(), 20_000 + n, victim(), 21, 10 * SEC + u64::from(n) * 12 * SEC).handshake();
+            for _ in 0..packets {
+                flow = flow.exchange(14, 30).wait(SEC);
+            }
+            (flow.closed(), payload.clone())
+        })
+        .collect()
+}
+
+#[test]
+fn three_refusals_in_one_ftp_connection_count_as_three() {
+    check(&ftp_refusals(5, 7), &[(Class::BruteForce, "ftp", service(attacker(), victim(), 21))]);
+    check_quiet(&ftp_refusals(5, 3));
+    // Who went on to work got in.
+    check_quiet(&ftp_refusals(5, 30));
+}
+
+#[test]
+fn few_short_sessions_from_outside_are_guesses_and_those_of_the_house_are_work() {
+    let stranger = ids_common::parse::ipv4_mapped(u32::from_ne_bytes([203, 0, 113, 9]));
+    let visits = |source: [u8; 16], count: u16, gap_secs: u64| -> Vec<Flow> {
+        (0..count)
+            .map(|n| {
+                let at_ns = 10 * SEC + u64::from(n) * gap_secs * SEC;
+                let flow = tcp(source, 20_000 + n, victim(), 22, at_ns).handshake().exchange(1_500, 2_200);
+                (flow.closed(), of(AppProto::Ssh))
+            })
+            .collect()
+    };
+    let told = [(Class::BruteForce, "ssh", service(stranger, victim(), 22))];
+    for (count, gap_secs) in [(9, 4), (20, 30), (90, 60)] {
+        check(&visits(stranger, count, gap_secs), &told);
+        check_quiet(&visits(attacker(), count.min(20), gap_secs));
+    }
+    // Now and then somebody calls in.
+    check_quiet(&visits(stranger, 5, 10));
+    check_quiet(&visits(stranger, 60, 300));
+}
+
+#[test]
 fn one_password_tried_at_many_hosts_is_a_spray() {
     let flows: Vec<Flow> =
         (0..12u16).map(|n| fails(attacker(), n, host(3, 0, n as u8), 10 * SEC + u64::from(n) * 20 * SEC)).collect();
