@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import packed
+import said
 
 # Families of LABELS.tsv to classes of the agent; None: labels a scenario and not its flows, so it is not trained on.
 CLASS_OF_FAMILY = {
@@ -97,8 +98,9 @@ class Refused(Exception):
     """Rows that cannot be meant; says which and what to do."""
 
 
-def load(folder: Path, packed_tables: list, seed: int) -> Table:
-    """The rows that `training-rows` wrote to `folder`, and those of tables that were packed earlier."""
+def load(folder: Path, packed_tables: list, seed: int, feedback: list = ()) -> Table:
+    """The rows that `training-rows` wrote to `folder`, those of tables that were packed earlier, and those of labels that
+    people gave."""
     schema = json.loads((folder / "schema.json").read_text())
     table = labelled(read_rows(folder, schema), schema, seed)
     for path in packed_tables:
@@ -109,7 +111,24 @@ def load(folder: Path, packed_tables: list, seed: int) -> Table:
                 "anew from its captures with `cargo xtask train --add-table DIR`"
             )
         table = joined(table, labelled(more, schema, seed))
+    if feedback:
+        table = joined(table, of_feedback(feedback, schema, seed))
     return table
+
+
+def of_feedback(paths: list, schema, seed: int) -> Table:
+    try:
+        rows = said.read(paths, schema, said.families(CLASS_OF_FAMILY))
+    except said.Wrong as reason:
+        raise Refused(str(reason)) from reason
+    notes = rows.pop("notes") + [f"feedback: {len(rows['x'])} labels"]
+    if not rows["x"]:
+        raise Refused("no label of the feedback is of this feature schema and of a class that is fitted")
+    rows["x"] = np.array(rows["x"], dtype=np.float32)
+    for name in ("capture", "flow", "label"):
+        rows[name] = np.array(rows[name], dtype=np.int64)
+    table = labelled(rows, schema, seed)
+    return replace(table, notes=table.notes + notes)
 
 
 def read_rows(folder: Path, schema) -> dict:

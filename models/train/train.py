@@ -37,6 +37,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, required=True, help="folder with schema.json, captures.tsv, rows.*")
     parser.add_argument("--table", type=Path, action="append", default=[], help="packed table of more rows; may be repeated")
+    parser.add_argument("--feedback", type=Path, action="append", default=[],
+                        help="labels of `ids-agent feedback`, or a folder of them; may be repeated")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder that gets classifier/ and autoencoder/")
     parser.add_argument("--pack", action="store_true", help="fits nothing: packs the rows into the file --out")
     parser.add_argument("--seed", type=int, default=1)
@@ -48,7 +50,7 @@ def main():
         pack(args)
         return
     try:
-        table = load(args.rows, args.table, args.seed)
+        table = load(args.rows, args.table, args.seed, args.feedback)
     except Refused as reason:
         sys.exit(f"refused: {reason}")
     for note in table.notes:

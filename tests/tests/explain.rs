@@ -4,9 +4,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use ids_tests::program::{self, Ran, names_in};
+use ids_agent::features::{FEATURES, SCHEMA, schema_hash};
+use ids_tests::{
+    archive,
+    program::{self, Ran, names_in},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -201,6 +206,40 @@ fn a_false_alert_is_not_told_again_and_others_are() {
     assert!(feedback(&["--list"]).out.contains("my own script"));
     assert_eq!(feedback(&["--remove", &id]).code, Some(0));
     assert_eq!(told(&replayed_with("ssh_brute_force", state.path())), told(&kept.alerts));
+}
+
+#[test]
+fn what_was_said_of_alerts_is_there_for_the_next_training() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: python3 is absent");
+        return;
+    }
+    let kept = Kept::of("ssh_brute_force");
+    let state = tempfile::tempdir().unwrap();
+    let (evidence, id) = (kept.evidence(), kept.id());
+    let places = ["--evidence", evidence.to_str().unwrap(), "--state", state.path().to_str().unwrap()];
+    let schema = state.path().join("schema.json");
+    let features: Vec<Value> = SCHEMA.iter().map(|spec| serde_json::json!({"name": spec.name})).collect();
+    let shape = |hash: &str| serde_json::json!({"hash": hash, "features": features}).to_string();
+    let read = || {
+        let script = archive::root().join("models/train/said.py");
+        let output = Command::new("python3").args([&script, &schema, state.path()]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    fs::write(&schema, shape(schema_hash())).unwrap();
+    for (verdict, family, label) in [("false", "BENIGN", 0), ("true", "brute_force", 1)] {
+        assert_eq!(ids(&[&["feedback", id.as_str(), verdict], &places[..]].concat()).code, Some(0));
+        let said = read();
+        assert_eq!(said["rows"], 1, "{said}");
+        assert_eq!(said["values"], serde_json::json!([FEATURES]));
+        assert_eq!(said["families"], serde_json::json!([family]));
+        assert_eq!(said["labels"], serde_json::json!([label]));
+    }
+    // A vector of other features cannot be made anew.
+    fs::write(&schema, shape("another")).unwrap();
+    let said = read();
+    assert_eq!((&said["rows"], said["notes"].as_array().map(Vec::len)), (&serde_json::json!(0), Some(1)), "{said}");
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub(crate) struct Args {
     /// Name of the packed table.
     #[arg(long, default_value = "lab", requires = "add_table")]
     table_name: String,
+    /// Labels that `ids-agent feedback` kept, or a folder of them such as the agent's state: fitted with the captures. May be
+    /// repeated. The agent's own feature schema alone is taken.
+    #[arg(long, value_name = "FILE|DIR", conflicts_with_all = ["add_table", "dga"])]
+    feedback: Vec<PathBuf>,
     /// Trains beside the models of this checkout and fails where a file comes out different.
     #[arg(long, conflicts_with = "out")]
     check: bool,
@@ -60,6 +64,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     println!("train: fitting and measuring, some minutes of all cores");
     let mut command = fitting(&python, &rows, &out)?;
+    for path in &args.feedback {
+        ensure!(
+            path.exists(),
+            "`{}` is neither a file nor a folder: name the labels of `ids-agent feedback`",
+            path.display()
+        );
+        command.arg("--feedback").arg(path);
+    }
     must(command.args(["--seed", &args.seed.to_string()]))?;
     if args.check {
         return compare(&out, &shipped);
