@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that fails")]
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Output,
@@ -43,10 +44,29 @@ impl Folder {
     }
 
     fn eval(&self, out: &str) -> Output {
+        self.eval_with(out, &[])
+    }
+
+    fn eval_with(&self, out: &str, options: &[&OsStr]) -> Output {
         fs::write(self.path("LABELS.tsv"), &self.rows).unwrap();
         let models = archive::root().join("models");
         let paths = [Path::new(env!("CARGO_BIN_EXE_agent")), &models, &self.path(out), self.dir.path()];
-        program::command(env!("CARGO_BIN_EXE_eval"), &[]).args(paths).output().unwrap()
+        program::command(env!("CARGO_BIN_EXE_eval"), &[]).args(paths).args(options).output().unwrap()
+    }
+
+    /// A copy of the shipped models that is to judge these captures alone.
+    fn models_for(&self, name: &str, captures: &[&str]) -> PathBuf {
+        let folder = self.path(name);
+        for model in ["classifier", "autoencoder", "dga"] {
+            let from = archive::root().join("models").join(model);
+            fs::create_dir_all(folder.join(model)).unwrap();
+            for entry in fs::read_dir(&from).unwrap() {
+                let path = entry.unwrap().path();
+                fs::copy(&path, folder.join(model).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        fs::write(folder.join("held_out.txt"), captures.join("\n")).unwrap();
+        folder
     }
 
     #[track_caller]
@@ -205,4 +225,45 @@ fn a_row_that_cannot_be_meant_is_an_error_that_names_it() {
 fn labels_without_columns_or_rows_are_an_error() {
     Folder { rows: String::new(), ..Folder::new() }.fails(&["LABELS.tsv", "`path`"]);
     Folder::new().fails(&["LABELS.tsv", "no rows"]);
+}
+
+#[test]
+fn attacks_in_disguise_are_scored_against_those_without() {
+    let folder = folder();
+    let output = folder.eval_with("out", &["--evasion".as_ref()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&fs::read(folder.path("out/evasion.json")).unwrap()).unwrap();
+    // The scan is seen; the three probes are not; a scenario has no flows to disguise.
+    holds(&report, "/clean/families/port_scan", 1.0);
+    holds(&report, "/clean/families/flood", 0.0);
+    holds(&report, "/clean/attack_recall", 200.0 / 203.0);
+    holds(&report, "/left_out", 1.0);
+    for trick in ["padding", "iat_x2", "iat_x10", "iat_x60", "dummies_20", "split_x4"] {
+        // One packet has nothing that could be stretched or split, and a refusal stays one.
+        holds(&report, &format!("/tricks/{trick}/families/port_scan"), 1.0);
+        let kept = report.pointer(&format!("/tricks/{trick}/kept")).and_then(Value::as_f64);
+        assert!(kept.is_some_and(|kept| kept > 0.9), "{trick}: {kept:?}");
+    }
+    let tables = fs::read_to_string(folder.path("out/evasion.md")).unwrap();
+    assert!(tables.contains("| split_x4 "), "{tables}");
+}
+
+#[test]
+fn each_capture_is_judged_by_the_models_that_hold_it_out() {
+    let folder = folder();
+    let one = folder.models_for("one", &["scan.pcap", "names.pcap"]);
+    let two = folder.models_for("two", &["quiet.pcap", "scenario.pcap"]);
+    let held_out: [&OsStr; 4] = ["--held-out".as_ref(), one.as_ref(), "--held-out".as_ref(), two.as_ref()];
+    let output = folder.eval_with("out", &held_out);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder.eval("plain");
+    let read = |path: &str| fs::read_to_string(folder.path(path)).unwrap();
+    assert_eq!(read("out/eval.json"), read("plain/eval.json"), "the same models say the same");
+
+    // Others are asked for the captures of the second folder alone.
+    fs::remove_file(two.join("classifier/manifest.toml")).unwrap();
+    let said = String::from_utf8_lossy(&folder.eval_with("broken", &held_out).stderr).into_owned();
+    assert!(said.contains("quiet.pcap") || said.contains("scenario.pcap"), "{said}");
+    let said = String::from_utf8_lossy(&folder.eval_with("partly", &held_out[..2]).stderr).into_owned();
+    assert!(said.contains("no models hold this capture out"), "{said}");
 }
