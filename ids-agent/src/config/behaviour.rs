@@ -244,7 +244,7 @@ impl Default for BruteForceSettings {
             outside_sessions_60s: 7.0,
             outside_sessions_600s: 12.0,
             outside_sessions_3600s: 40.0,
-            session_secs_max: 90,
+            session_secs_max: 300,
             session_bytes_max: 4000,
             spread_failed_60s: 30.0,
             spread_failed_600s: 60.0,
