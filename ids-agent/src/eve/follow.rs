@@ -9,6 +9,7 @@ use std::{
     io,
     os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::read::{LineStats, Lines};
@@ -42,7 +43,7 @@ pub enum EveError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvePosition {
     /// The file's first bytes.
-    pub head: Vec<u8>,
+    pub head: Arc<[u8]>,
     /// End of the last line that was read whole.
     pub offset: u64,
     /// When the file was last written to, then: nanoseconds since 1970.
@@ -287,7 +288,7 @@ impl Follower {
             None => 0,
         };
         if offset >= metadata.len() && !is_current {
-            self.leave(EvePosition { head, offset, modified_ns: modified_ns(&metadata) });
+            self.leave(EvePosition { head: head.into(), offset, modified_ns: modified_ns(&metadata) });
             return self.keep_still(&metadata, false);
         }
         if self.files.len() >= FILES_MAX && !self.make_room() {
@@ -452,7 +453,7 @@ impl Tracked {
 
     fn position(&self) -> EvePosition {
         EvePosition {
-            head: self.head.clone(),
+            head: self.head.as_slice().into(),
             offset: self.offset - self.lines.pending_bytes().min(self.offset),
             modified_ns: self.file.metadata().map_or(0, |metadata| modified_ns(&metadata)),
         }

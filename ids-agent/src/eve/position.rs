@@ -65,7 +65,7 @@ impl KeptPlace {
             let mut positions = Vec::new();
             for _ in 0..saved.count(POSITIONS_MAX)? {
                 let head = (0..saved.count(HEAD_BYTES_MAX)?).map(|_| saved.u8()).collect::<Result<Vec<u8>, _>>()?;
-                positions.push(EvePosition { head, offset: saved.u64()?, modified_ns: saved.i64()? });
+                positions.push(EvePosition { head: head.into(), offset: saved.u64()?, modified_ns: saved.i64()? });
             }
             saved.end()?;
             Ok((path, positions))
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn kept() -> EveKept {
-        let position = |offset| EvePosition { head: b"{\"timestamp\":".to_vec(), offset, modified_ns: -5 };
+        let position = |offset| EvePosition { head: (*b"{\"timestamp\":").into(), offset, modified_ns: -5 };
         EveKept { positions: vec![position(0), position(u64::MAX)], offset_ns: 1_700_000_000_000_000_007 }
     }
 
