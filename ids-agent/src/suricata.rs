@@ -13,7 +13,7 @@ mod yaml;
 pub use command::{CommandError, Commands, RuleCounts};
 pub use log::{LogLine, LogTail, log_line};
 pub use machine::{Machine, PlanError, local_rules, plan};
-pub use process::{Ending, Launch, ProcessError, Running, Usage, is_there, signal};
+pub use process::{Ending, Launch, ProcessError, Running, Usage, VERSION_MIN, installed, is_there, signal, version};
 pub use reload::{Back, ReloadError, reload, reload_or_rollback};
 pub use rules::{Release, RulesError, RulesStore, Sources, TestWith, Tested, Updated};
 pub use share::{Held, Share};

@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Goes on until Ctrl-C, so that one can look around; the verdict comes then.
     #[arg(long, requires = "lab")]
     keep: bool,
+    /// Has the agent run Suricata on the gateway too, with the local rules.
+    #[arg(long, requires = "lab")]
+    suricata: bool,
     /// Prints the lab's verdict as JSON.
     #[arg(long, requires = "lab")]
     json: bool,
@@ -52,6 +55,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn in_lab(args: &Args) -> Result<ExitCode> {
     ensure!(is_root(), "the lab makes network namespaces and loads kernel programs, which needs root: run it as root");
     setup::ensure(&[Purpose::Build, Purpose::Lab])?;
+    if args.suricata {
+        setup::ensure_suricata()?;
+    }
     let target = workspace::target_dir()?;
     let binary = match &args.binary {
         Some(binary) => binary.clone(),
@@ -64,6 +70,7 @@ fn in_lab(args: &Args) -> Result<ExitCode> {
         seconds: args.seconds,
         keep: args.keep,
         json: args.json,
+        suricata: args.suricata,
         binary,
         models: workspace::root()?.join("models"),
         results: target.join("lab"),

@@ -149,6 +149,17 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
     install_packages(&missing)
 }
 
+/// Installs the Suricata that tests and the lab run.
+pub(crate) fn ensure_suricata() -> Result<()> {
+    for need in NEEDS.iter().filter(|need| need.name == "suricata") {
+        if !is_present(need)? {
+            println!("setup: missing, and fetched now: {} ({})", need.name, how(need));
+            install_packages(&[need])?;
+        }
+    }
+    Ok(())
+}
+
 /// Debian packages that would start a service if they were installed.
 const WITH_SERVICE: [&str; 16] = [
     "avahi-daemon",

@@ -1,6 +1,9 @@
 //! `rules`: Suricata's rules, fetched, tested, put in force and taken back.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -15,7 +18,8 @@ use crate::{
     clock::{self, Timestamp},
     config::{Config, SuricataSettings},
     suricata::{
-        Machine, Release, RulesStore, SOCKET, Sources, TestWith, Updated, local_rules, plan, reload, reload_or_rollback,
+        Commands, Machine, Release, RulesStore, SOCKET, Sources, TestWith, Updated, local_rules, plan, reload,
+        reload_or_rollback,
     },
 };
 
@@ -159,7 +163,8 @@ impl Drop for Yaml {
 /// The socket of a managed Suricata, where one runs.
 fn running(settings: &SuricataSettings) -> Option<PathBuf> {
     let socket = settings.run_dir.join(SOCKET);
-    std::os::unix::net::UnixStream::connect(&socket).is_ok().then_some(socket)
+    // Where it is busy it is asked again, with more patience, when it is to take rules.
+    Commands::connect(&socket, Duration::from_secs(5)).is_ok().then_some(socket)
 }
 
 fn status(args: &StatusArgs) -> Result<(), Failure> {

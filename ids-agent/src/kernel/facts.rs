@@ -92,6 +92,12 @@ pub fn capabilities() -> Vec<HeldCapability> {
     ]
 }
 
+/// What a Suricata that the agent runs needs beside the agent's own capabilities.
+pub fn may_copy_packets() -> HeldCapability {
+    let held = caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_RAW).unwrap_or(false);
+    HeldCapability { name: "CAP_NET_RAW", purpose: "copy packets to Suricata", held }
+}
+
 /// What of the kernel the agent uses. Asking takes the capabilities above.
 pub fn abilities() -> Vec<Ability> {
     let program = |kind| is_program_supported(kind).ok();

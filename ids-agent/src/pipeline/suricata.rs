@@ -26,8 +26,8 @@ use crate::{
     http::{ManagedMetrics, RuleUpdate},
     supervisor::Roster,
     suricata::{
-        Commands, Launch, LogLine, LogTail, Plan, Release, RulesStore, Running, SOCKET, Sources, TestWith, Updated,
-        Usage, is_there, log_line, reload_or_rollback, signal,
+        Commands, Launch, LogLine, LogTail, PID, Plan, Release, RulesStore, Running, SOCKET, Sources, TestWith,
+        Updated, Usage, is_there, log_line, reload_or_rollback, signal,
     },
 };
 
@@ -165,8 +165,10 @@ fn prepare(care: &Care) -> Result<(), String> {
     if let Some(plan) = &care.plan {
         fs::write(&launch.yaml, plan.render()).map_err(|error| failed(&launch.yaml, error))?;
     }
-    // A socket of the last run would be asked in vain.
-    let _ = fs::remove_file(launch.run_dir.join(SOCKET));
+    // A socket of the last run would be asked in vain, and its process number may be somebody else's by now.
+    for left in [SOCKET, PID] {
+        let _ = fs::remove_file(launch.run_dir.join(left));
+    }
     if care.store.current().is_none() {
         let test = TestWith { program: &launch.program, yaml: &launch.yaml };
         match care.store.begin(&care.sources, &test, unix_secs()) {

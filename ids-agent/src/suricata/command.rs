@@ -41,9 +41,7 @@ impl Commands {
     /// Connects, and waits for any answer at most `patience`.
     pub fn connect(path: &Path, patience: Duration) -> Result<Self, CommandError> {
         let socket = |source| CommandError::Socket { path: path.to_owned(), source };
-        let stream = UnixStream::connect(path).map_err(socket)?;
-        stream.set_read_timeout(Some(patience)).map_err(socket)?;
-        stream.set_write_timeout(Some(patience)).map_err(socket)?;
+        let stream = stream(path, patience).map_err(socket)?;
         let mut connection = Self { path: path.to_owned(), stream: BufReader::new(stream) };
         connection.exchange("version", &json!({ "version": "0.2" }))?;
         Ok(connection)
@@ -99,6 +97,17 @@ impl Commands {
     }
 }
 
+/// Suricata lets two wait at its door: a third one would wait for ever.
+fn stream(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    for which in [sockopt::Timeout::Send, sockopt::Timeout::Recv] {
+        sockopt::set_socket_timeout(&socket, which, Some(patience))?;
+    }
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
 fn strange(command: &'static str, answer: &Value) -> CommandError {
     CommandError::Answer { command, answer: answer.to_string().chars().take(TOLD_CHARS).collect() }
 }
@@ -149,5 +158,22 @@ mod tests {
         });
         against(&["what?"], |commands| assert!(commands.is_err()));
         assert!(Commands::connect(Path::new("/nowhere/socket"), Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn a_suricata_that_is_busy_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let busy =
+            rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&busy, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+        rustix::net::listen(&busy, 1).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..4 {
+            let patience = Duration::from_millis(50);
+            assert!(Commands::connect(&path, patience).is_err(), "nobody answers");
+            waiting.extend(stream(&path, patience).ok());
+        }
+        assert!(waiting.len() < 4, "the door is full");
     }
 }

@@ -48,6 +48,8 @@ impl Launch {
             }
             None => Command::new(program),
         };
+        let mut socket = std::ffi::OsString::from("unix-command.filename=");
+        socket.push(self.run_dir.join(super::SOCKET));
         command
             .arg("-c")
             .arg(&self.yaml)
@@ -56,6 +58,9 @@ impl Launch {
             .arg(&self.run_dir)
             .arg("--pidfile")
             .arg(self.run_dir.join(super::PID))
+            // A configuration of the operator's own may say otherwise.
+            .args(["--set", "unix-command.enabled=yes", "--set"])
+            .arg(socket)
             .stdin(Stdio::null())
             .stdout(says.try_clone().map_err(failed)?)
             .stderr(says)
@@ -80,7 +85,7 @@ impl Launch {
 }
 
 /// A program by its path, or by its name where programs are.
-fn found(program: &Path) -> Option<PathBuf> {
+pub(super) fn found(program: &Path) -> Option<PathBuf> {
     if program.components().count() > 1 {
         return program.is_file().then(|| program.to_owned());
     }
@@ -88,6 +93,22 @@ fn found(program: &Path) -> Option<PathBuf> {
     // Debian keeps Suricata in the second, which users' paths often lack.
     let folders = std::env::split_paths(&path).chain(["/usr/bin", "/usr/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// The first version that takes the configuration that the agent writes.
+pub const VERSION_MIN: u32 = 7;
+
+/// Whether there is a program of this name.
+pub fn installed(program: &str) -> bool {
+    found(Path::new(program)).is_some()
+}
+
+/// The first number of a Suricata's version, and the whole of it.
+pub fn version(program: &Path) -> Option<(u32, String)> {
+    let output = Command::new(found(program)?).arg("-V").stdin(Stdio::null()).output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let whole = said.split_whitespace().skip_while(|word| *word != "version").nth(1)?;
+    Some((whole.split('.').next()?.parse().ok()?, whole.to_owned()))
 }
 
 /// Whether a process is there that is nobody's child of ours.

@@ -17,6 +17,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::process::found;
+
 mod fetch;
 mod test;
 
@@ -255,6 +257,16 @@ pub struct TestWith<'a> {
     pub program: &'a Path,
     /// The configuration that they are to run under.
     pub yaml: &'a Path,
+}
+
+impl TestWith<'_> {
+    /// The program's whole path, which suricata-update wants.
+    fn found(&self) -> Result<PathBuf, RulesError> {
+        found(self.program).ok_or_else(|| RulesError::NoProgram {
+            program: self.program.display().to_string(),
+            remedy: ", or set suricata.program",
+        })
+    }
 }
 
 fn target(link: &Path) -> Option<PathBuf> {

@@ -243,7 +243,6 @@ coredump:
             "
 # Packets in flight in one thread.
 max-pending-packets: 1024
-runmode: workers
 
 threading:
   set-cpu-affinity: yes

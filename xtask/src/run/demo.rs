@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) keep: bool,
     /// The verdict as JSON on standard output; the rest goes to standard error.
     pub(crate) json: bool,
+    /// The agent runs Suricata beside itself.
+    pub(crate) suricata: bool,
     pub(crate) binary: PathBuf,
     pub(crate) models: PathBuf,
     /// Where alerts, flows, metrics and the log are kept after the lab.
@@ -63,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
     let network = Network::raise()?;
     let servers = Servers::start(&network, &scratch.0, &interrupt)?;
-    let agent = Agent::start(&network, &options.binary, &options.models, results, &interrupt)?;
+    let agent = Agent::start(&network, options, &interrupt)?;
     say.drawing(&agent);
     let outcome = observe(options, &network, agent, &scratch.0, &interrupt, &say);
     drop(servers);
@@ -144,6 +146,7 @@ fn observe(
         mode_native: metrics.sum("ids_attached", &[("mode", "native")]).is_some_and(|value| value >= 1.0),
         first_alert,
         stopped,
+        suricata: options.suricata.then(|| BesideIt::read(&metrics)),
     };
     verdict.show(options, &metrics, say);
     Ok(if verdict.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -197,18 +200,44 @@ struct Verdict {
     mode_native: bool,
     first_alert: Option<Duration>,
     stopped: Duration,
+    suricata: Option<BesideIt>,
+}
+
+/// What became of the Suricata that the agent ran.
+struct BesideIt {
+    answers: bool,
+    starts: f64,
+    rules: f64,
+    cpu_secs: f64,
+    resident_bytes: f64,
+}
+
+impl BesideIt {
+    fn read(metrics: &Metrics) -> Self {
+        let sum = |name: &str, labels: &[(&str, &str)]| metrics.sum(name, labels).unwrap_or_default();
+        Self {
+            answers: sum("ids_suricata_process_answers", &[]) == 1.0,
+            starts: sum("ids_suricata_process_starts_total", &[]),
+            rules: sum("ids_suricata_rules_in_force", &[("state", "loaded")]),
+            cpu_secs: sum("ids_suricata_process_cpu_seconds_total", &[]),
+            resident_bytes: sum("ids_suricata_process_resident_memory_bytes", &[]),
+        }
+    }
 }
 
 impl Verdict {
-    fn checks(&self) -> [(&'static str, bool); 6] {
-        [
+    fn checks(&self) -> Vec<(&'static str, bool)> {
+        let beside = self.suricata.as_ref().map(|it| ("Suricata ran from end to end", it.answers && it.starts == 1.0));
+        let mut checks = vec![
             ("scan found and attacker named", self.scan_done && self.scan_alerts > 0),
             ("benign client raised nothing", self.client_alerts == 0),
             ("nobody else raised anything", self.other_alerts == 0),
             ("traffic was never held up", f64::from(self.failed) <= f64::from(self.requests) * FAILED_SHARE_MAX),
             ("every packet accounted for", self.conservation.holds()),
             ("native XDP attached", self.mode_native),
-        ]
+        ];
+        checks.extend(beside);
+        checks
     }
 
     fn passes(&self) -> bool {
@@ -256,6 +285,14 @@ impl Verdict {
             if let Some(bytes) = metrics.sum(name, &[]) {
                 say.line(&format!("  {name} {:.1} MiB", bytes / 1_048_576.0));
             }
+        }
+        if let Some(it) = &self.suricata {
+            say.line(&format!(
+                "  Suricata: {} rules, {:.1} s of CPU, {:.0} MiB",
+                it.rules,
+                it.cpu_secs,
+                it.resident_bytes / 1_048_576.0
+            ));
         }
         let results = options.results.display();
         say.line(&format!(

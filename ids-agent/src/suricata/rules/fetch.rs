@@ -36,13 +36,17 @@ pub(super) fn fetch(sources: &Sources, staging: &Path, download: &Path, test: &T
     let said = staging.join("suricata-update.log");
     let log = File::create(&said).map_err(disk("make", &said))?;
     let mut command = Command::new("suricata-update");
-    command.arg("update").arg("-D").arg(download).arg("-o").arg(staging).arg("--suricata").arg(test.program);
+    command.arg("update").arg("-D").arg(download).arg("-o").arg(staging).arg("--suricata").arg(test.found()?);
     command.arg("--suricata-conf").arg(test.yaml).args(["--no-reload", "--no-test", "--fail"]);
     if sources.listed.is_empty() {
         command.arg("--etopen");
     }
     for source in &sources.listed {
         for url in urls(source)? {
+            if url.starts_with("file://") {
+                // What it fetched a quarter of an hour ago it would not read again.
+                command.arg("--force");
+            }
             command.arg(format!("--url={url}"));
         }
     }

@@ -66,7 +66,7 @@ struct Said {
 fn run(folder: &Path, with: &TestWith<'_>) -> Result<Said, RulesError> {
     let path = folder.join("test.log");
     let log = File::create(&path).map_err(disk("make", &path))?;
-    let mut command = Command::new(with.program);
+    let mut command = Command::new(with.found()?);
     command.args(["-T", "-v", "-c"]).arg(with.yaml).arg("-l").arg(folder);
     command.arg("--set").arg(setting("default-rule-path", folder));
     let classes = folder.join("classification.config");
@@ -77,10 +77,6 @@ fn run(folder: &Path, with: &TestWith<'_>) -> Result<Said, RulesError> {
     let status = match wait(&mut command, PATIENCE) {
         Ok(Some(status)) => status,
         Ok(None) => return Err(RulesError::TestLate { secs: PATIENCE.as_secs() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let program = with.program.display().to_string();
-            return Err(RulesError::NoProgram { program, remedy: ", or set suricata.program" });
-        }
         Err(error) => return Err(disk("run", with.program)(error)),
     };
     let text = fs::read(&path).map_err(disk("read", &path))?;

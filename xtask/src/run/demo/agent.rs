@@ -12,10 +12,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::network::{LAN_PORT, Network, Space};
+use super::{
+    Options,
+    network::{LAN_PORT, Network, Space},
+};
 use crate::{
     metrics::Metrics,
     process::{Group, Interrupt, quiet},
+    setup::tools_environment,
 };
 
 /// On loopback inside the gateway's namespace, where nothing else listens.
@@ -31,18 +35,18 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Starts `binary` on the LAN port with native XDP and waits until it says that it is ready.
-    pub(super) fn start(
-        network: &Network,
-        binary: &Path,
-        models: &Path,
-        dir: &Path,
-        interrupt: &Interrupt,
-    ) -> Result<Self> {
+    pub(super) fn start(network: &Network, options: &Options, interrupt: &Interrupt) -> Result<Self> {
+        let (binary, models, dir) = (&options.binary, &options.models, &options.results);
         let log = dir.join("agent.log");
         let log_file = File::create(&log).with_context(|| format!("`{}` cannot be written", log.display()))?;
-        // Empty, so that the lab shows the defaults and not what this machine's own agent is told.
+        // Almost empty, so that the lab shows the defaults and not what this machine's own agent is told.
         let config = dir.join("config.toml");
-        fs::write(&config, "").with_context(|| format!("`{}` cannot be written", config.display()))?;
+        let (run_dir, rules_dir) = (dir.join("suricata"), dir.join("rules"));
+        let suricata = match options.suricata {
+            true => format!("[suricata]\nmanage = true\nrun_dir = {run_dir:?}\nrules_dir = {rules_dir:?}\n"),
+            false => String::new(),
+        };
+        fs::write(&config, suricata).with_context(|| format!("`{}` cannot be written", config.display()))?;
         let mut command = network.command(Space::Gateway, binary);
         command
             .args(["run", "--interface", LAN_PORT, "--mode", "native", "--metrics", METRICS])
@@ -55,6 +59,7 @@ impl Agent {
             .arg("--models")
             .arg(models)
             .env("NO_COLOR", "1")
+            .envs(tools_environment()?)
             .stdout(Stdio::from(log_file.try_clone()?))
             .stderr(Stdio::from(log_file));
         let mut agent = Self { group: Group::start("ids-agent", &mut command)?, log };
