@@ -1,6 +1,7 @@
 //! `doctor`: what will work on this machine and what will not, in plain words. Changes nothing.
 
 mod eve;
+mod managed;
 
 use serde::Serialize;
 
@@ -109,6 +110,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     }
     models(&mut found, &config);
     eve::look(&mut found, &config.suricata);
+    managed::look(&mut found, &config.suricata);
 
     let runnable = found.is_runnable();
     if args.json {

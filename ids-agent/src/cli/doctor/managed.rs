@@ -32,7 +32,8 @@ pub(super) fn look(found: &mut Findings, settings: &SuricataSettings) {
     }
     let raw = facts::may_copy_packets();
     if !raw.held {
-        let says = format!("not held, needed to {}: systemd/managed-suricata.conf gives it to the service", raw.purpose);
+        let says =
+            format!("not held, needed to {}: systemd/managed-suricata.conf gives it to the service", raw.purpose);
         found.add(raw.name, State::Limited, says);
     }
     rules(found, settings);
