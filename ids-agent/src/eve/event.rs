@@ -7,6 +7,8 @@ use std::{borrow::Cow, net::IpAddr};
 use ids_common::wire::{PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP};
 use serde::Deserialize;
 
+use super::app::{DnsPart, EveApp, FilePart, HttpPart, SmbPart, SshPart, TlsPart};
+
 /// Bytes kept of a signature, a category, a name; the rest is cut.
 const TEXT_BYTES_MAX: usize = 256;
 /// ATT&CK techniques kept of one signature.
@@ -27,6 +29,8 @@ pub struct EveEvent {
     pub flow_id: u64,
     pub kind: EveType,
     pub detail: EveDetail,
+    /// What the line says of the flow's content; most lines say nothing.
+    pub app: Option<Box<EveApp>>,
 }
 
 /// Addresses and ports as the packet had them: for an alert on an answer, the server is the source.
@@ -65,6 +69,51 @@ pub struct EveAlert {
     pub blocked: bool,
     /// ATT&CK technique ids of the rule's metadata.
     pub techniques: Vec<Box<str>>,
+    /// What the rule's author says of it (`signature_severity`, `confidence` of its metadata).
+    pub stated_severity: Option<StatedSeverity>,
+    pub stated_confidence: Option<StatedConfidence>,
+    /// The flow in its initiator's direction, where the line tells it.
+    pub flow: Option<EveTuple>,
+}
+
+/// How bad a match is, by the rule's author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StatedSeverity {
+    Informational,
+    Minor,
+    Major,
+    Critical,
+}
+
+/// How seldom a match is wrong, by the rule's author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StatedConfidence {
+    Low,
+    Medium,
+    High,
+}
+
+impl StatedSeverity {
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "Informational" => Self::Informational,
+            "Minor" => Self::Minor,
+            "Major" => Self::Major,
+            "Critical" => Self::Critical,
+            _ => return None,
+        })
+    }
+}
+
+impl StatedConfidence {
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "Low" => Self::Low,
+            "Medium" => Self::Medium,
+            "High" => Self::High,
+            _ => return None,
+        })
+    }
 }
 
 /// What Suricata says of itself.
@@ -174,7 +223,10 @@ pub fn parse_line(line: &[u8]) -> Result<EveEvent, Skipped> {
     let at_ns = line.timestamp.as_deref().and_then(unix_ns).ok_or(Skipped::Time)?;
     let tuple = line.tuple()?;
     let detail = match (kind, &line.alert, &line.stats) {
-        (EveType::Alert, alert, _) => EveDetail::Alert(Box::new(alert.as_ref().ok_or(Skipped::Alert)?.told()?)),
+        (EveType::Alert, alert, _) => {
+            let flow = line.flow.as_ref().and_then(|flow| flow.tuple(tuple.as_ref()?));
+            EveDetail::Alert(Box::new(EveAlert { flow, ..alert.as_ref().ok_or(Skipped::Alert)?.told()? }))
+        }
         (EveType::Stats, _, Some(stats)) => EveDetail::Stats(stats.told()),
         _ => EveDetail::None,
     };
@@ -186,6 +238,7 @@ pub fn parse_line(line: &[u8]) -> Result<EveEvent, Skipped> {
         flow_id: line.flow_id.unwrap_or(0),
         kind,
         detail,
+        app: line.app(),
     })
 }
 
@@ -212,12 +265,43 @@ struct Line<'a> {
     #[serde(borrow)]
     alert: Option<AlertPart<'a>>,
     stats: Option<StatsPart>,
+    #[serde(borrow)]
+    tls: Option<TlsPart<'a>>,
+    #[serde(borrow)]
+    http: Option<HttpPart<'a>>,
+    #[serde(borrow)]
+    dns: Option<DnsPart<'a>>,
+    #[serde(borrow)]
+    ssh: Option<SshPart<'a>>,
+    #[serde(borrow)]
+    fileinfo: Option<FilePart<'a>>,
+    #[serde(borrow)]
+    smb: Option<SmbPart<'a>>,
 }
 
 #[derive(Deserialize)]
 struct FlowPart<'a> {
     #[serde(borrow)]
     start: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    src_ip: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    dest_ip: Option<Cow<'a, str>>,
+    src_port: Option<u16>,
+    dest_port: Option<u16>,
+}
+
+impl FlowPart<'_> {
+    /// The flow's own ends; those of `packet` but for what stands here.
+    fn tuple(&self, packet: &EveTuple) -> Option<EveTuple> {
+        Some(EveTuple {
+            src: address(self.src_ip.as_deref()?).ok()?,
+            dst: address(self.dest_ip.as_deref()?).ok()?,
+            src_port: self.src_port.unwrap_or(0),
+            dst_port: self.dest_port.unwrap_or(0),
+            ..*packet
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -240,6 +324,10 @@ struct AlertPart<'a> {
 struct MetadataPart<'a> {
     #[serde(borrow, default)]
     mitre_technique_id: Vec<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    signature_severity: Vec<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    confidence: Vec<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -295,6 +383,18 @@ struct TcpPart {
 }
 
 impl Line<'_> {
+    fn app(&self) -> Option<Box<EveApp>> {
+        let app = EveApp {
+            tls: self.tls.as_ref().map(TlsPart::told),
+            http: self.http.as_ref().map(HttpPart::told),
+            dns: self.dns.as_ref().and_then(DnsPart::told),
+            ssh: self.ssh.as_ref().map(SshPart::told),
+            file: self.fileinfo.as_ref().map(FilePart::told),
+            smb: self.smb.as_ref().map(SmbPart::told),
+        };
+        (app != EveApp::default()).then(|| Box::new(app))
+    }
+
     /// None where the line names no address at all; an error where it names half of a flow, or nonsense.
     fn tuple(&self) -> Result<Option<EveTuple>, Skipped> {
         let (src, dst) = match (&self.src_ip, &self.dest_ip) {
@@ -326,6 +426,9 @@ impl AlertPart<'_> {
             severity: self.severity.unwrap_or(3).clamp(1, 4),
             blocked: self.action.as_deref() == Some("blocked"),
             techniques: techniques.take(TECHNIQUES_MAX).map(|id| capped(id)).collect(),
+            stated_severity: self.metadata.as_ref().and_then(|said| StatedSeverity::of(said.signature_severity.first()?)),
+            stated_confidence: self.metadata.as_ref().and_then(|said| StatedConfidence::of(said.confidence.first()?)),
+            flow: None,
         })
     }
 }
@@ -414,7 +517,7 @@ fn unix_ns(text: &str) -> Option<u64> {
 }
 
 /// At most `TEXT_BYTES_MAX` bytes, cut between characters.
-fn capped(text: &str) -> Box<str> {
+pub(super) fn capped(text: &str) -> Box<str> {
     let mut end = text.len().min(TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
