@@ -16,6 +16,7 @@ use crate::{
     payload::PayloadFacts,
 };
 
+mod agreement;
 mod app;
 mod attack;
 mod doubt;

@@ -23,7 +23,7 @@ pub use behaviour::{
 pub use intel::{Category, FEEDS_MAX, FeedKind, FeedSettings, IntelSettings};
 pub use read::{ConfigError, from_text, load, parse_table};
 pub use site::{Measure, SiteFile, SiteFloor, SiteSettings, load_site};
-pub use suricata::{EveBegin, EveFiletype, SuricataSettings};
+pub use suricata::{EveBegin, EveFiletype, SidThreshold, SuricataSettings};
 
 /// All settings. Missing tables and keys take their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

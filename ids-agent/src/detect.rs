@@ -7,7 +7,15 @@ use std::{cmp::Ordering, sync::Arc};
 use ids_common::flow::FlowKey;
 use serde::{Deserialize, Serialize};
 
-use crate::{eve::EveEvent, features::FeatureVector, flow::FlowRecord, payload::PayloadFacts};
+use smallvec::SmallVec;
+
+use crate::{
+    config::AllowEntry,
+    eve::{EveEvent, Matched},
+    features::FeatureVector,
+    flow::FlowRecord,
+    payload::PayloadFacts,
+};
 use saved::AxisShift;
 
 pub mod anomaly;
@@ -20,6 +28,7 @@ pub mod intel;
 pub mod model;
 pub mod payload;
 pub mod saved;
+pub mod signature;
 pub mod site;
 
 pub use engine::{Engine, EngineParts, EngineStats, Judging};
@@ -93,10 +102,13 @@ pub enum Witness {
     Payload,
     /// Lists of known bad addresses, names and fingerprints.
     Intel,
+    /// Suricata, by the signatures that matched.
+    Signature,
 }
 
 impl Witness {
-    pub const ALL: [Self; 5] = [Self::Classifier, Self::Anomaly, Self::Behaviour, Self::Payload, Self::Intel];
+    pub const ALL: [Self; 6] =
+        [Self::Classifier, Self::Anomaly, Self::Behaviour, Self::Payload, Self::Intel, Self::Signature];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -105,6 +117,7 @@ impl Witness {
             Self::Behaviour => "behaviour",
             Self::Payload => "payload",
             Self::Intel => "intel",
+            Self::Signature => "signature",
         }
     }
 }
@@ -172,6 +185,8 @@ pub struct Finding {
     /// One plain sentence saying why.
     pub reason: String,
     pub evidence: Vec<Evidence>,
+    /// The signature of Suricata that it rests on, where it is one.
+    pub matched: Option<Box<Matched>>,
 }
 
 impl Finding {
@@ -256,6 +271,8 @@ pub struct Incident {
     pub suppressed: u64,
     /// Flows the incident covers so far.
     pub flows: u64,
+    /// Signatures of Suricata that matched in it, the first ones.
+    pub matched: SmallVec<[Matched; 1]>,
     /// What the exemplar's finding rested on, where evidence is kept and it was at hand.
     pub exhibit: Option<Box<Exhibit>>,
 }
@@ -307,6 +324,15 @@ pub trait Detector: Send {
     /// What there is to find in an event is found within `HEARD_HELD_NS`.
     fn hear(&mut self, _events: &[EveEvent], _now_ns: u64) {}
 
+    /// Adds what another sensor told of a flow to what its own samples show.
+    fn tell(&self, _record: &FlowRecord, _facts: &mut PayloadFacts) {}
+
+    /// Takes the feedback that holds from now on.
+    fn heed(&mut self, _feedback: &[AllowEntry]) {}
+
+    /// Hears that no more comes: what it still waits for is decided, and found in the next judgement.
+    fn end(&mut self, _now_ns: u64) {}
+
     /// Hears what all witnesses found in the flows it has just judged, itself included: what was called an attack must
     /// not be learned as ordinary.
     fn learn(&mut self, _findings: &[Finding]) {}
@@ -356,6 +382,18 @@ macro_rules! forward_to_inner {
 
         fn hear(&mut self, events: &[$crate::eve::EveEvent], now_ns: u64) {
             self.inner.hear(events, now_ns);
+        }
+
+        fn tell(&self, record: &$crate::flow::FlowRecord, facts: &mut $crate::payload::PayloadFacts) {
+            self.inner.tell(record, facts);
+        }
+
+        fn heed(&mut self, feedback: &[$crate::config::AllowEntry]) {
+            self.inner.heed(feedback);
+        }
+
+        fn end(&mut self, now_ns: u64) {
+            self.inner.end(now_ns);
         }
 
         fn learn(&mut self, findings: &[$crate::detect::Finding]) {
@@ -417,4 +455,6 @@ pub struct DetectorStats {
     /// Devices whose past it is still learning, and whose past it knows, now.
     pub devices_learning: u64,
     pub devices_known: u64,
+    /// What became of Suricata's alerts, where it is heard.
+    pub join: Option<signature::JoinStats>,
 }

@@ -293,7 +293,9 @@ fn silenced(pattern: &Pattern, saying: &Saying, id: &str, note: &str) -> Vec<All
         target,
         target_port: pattern.target_port,
         class: Some(said.class.name().to_owned()),
-        kind: Some(said.kind.clone()),
+        // A signature is named by its id alone: what it is taken for may change with its rule.
+        kind: said.sid.is_none().then(|| said.kind.clone()),
+        sid: said.sid,
         // Written to the second, so that it is read back as it is.
         until: Expiry::at_ns(until_ns - until_ns % 1_000_000_000),
         reason: reason.clone(),

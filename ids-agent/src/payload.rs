@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::{
     bounded::BoundedMap,
     config::PayloadSettings,
+    eve::Heard,
     flow::FlowRecord,
     source::{Batch, Sample},
 };
@@ -89,7 +90,17 @@ pub struct PayloadFacts {
     pub backward: ByteFacts,
     /// Attack patterns among the samples; `None` where there are none, which is nearly always.
     pub signs: Option<Arc<FlowSigns>>,
+    /// What Suricata said of the flow, where it is heard.
+    pub heard: Option<Arc<Heard>>,
 }
+
+/// Text of another sensor, made fit to be shown.
+pub(crate) fn escaped(bytes: &[u8]) -> Arc<str> {
+    text::text(bytes, HEARD_BYTES_MAX)
+}
+
+/// Longest string taken over from another sensor, in bytes.
+const HEARD_BYTES_MAX: usize = 256;
 
 /// Attack patterns of both directions, each by sureness.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -491,6 +502,7 @@ fn join(forward: &SideFacts, backward: &SideFacts) -> PayloadFacts {
         forward: forward.bytes,
         backward: backward.bytes,
         signs: join_signs(&forward.signs, &backward.signs),
+        heard: None,
     }
 }
 

@@ -54,6 +54,7 @@ fn an_entry_of_the_allow_list_takes_the_documented_keys() {
         ("target_port", "22"),
         ("class", "\"port_scan\""),
         ("kind", "\"syn_scan\""),
+        ("sid", "2024364"),
         ("until", "2027-01-31"),
         ("reason", "\"audit\""),
     ]);

@@ -53,6 +53,7 @@ fn finding(witness: Witness, class: Class, subject: Subject, flow: &FlowRecord, 
         last_ns: flow.end_ns,
         reason: "because".to_owned(),
         evidence: Vec::new(),
+        matched: None,
     }
 }
 
@@ -294,6 +295,7 @@ fn what_is_merely_unusual_never_outvotes_a_named_class() {
 #[test]
 fn an_allow_entry_silences_until_it_ends_and_is_counted() {
     let admin = AllowEntry {
+        sid: None,
         source: "192.0.2.1".parse().ok(),
         target: None,
         target_port: None,
@@ -318,6 +320,7 @@ fn an_allow_entry_silences_until_it_ends_and_is_counted() {
 #[test]
 fn feedback_taken_up_while_running_silences_its_pattern_from_then_on_until_it_ends() {
     let harmless = AllowEntry {
+        sid: None,
         source: "192.0.2.1".parse().ok(),
         target: "192.0.2.2".parse().ok(),
         target_port: None,
@@ -347,6 +350,7 @@ fn feedback_taken_up_while_running_silences_its_pattern_from_then_on_until_it_en
 #[test]
 fn an_allow_entry_for_one_target_does_not_hide_a_sweep() {
     let one_target = AllowEntry {
+        sid: None,
         source: None,
         target: "192.0.2.2".parse().ok(),
         target_port: Some(22),

@@ -94,6 +94,9 @@ fn innocent(class: Class, kind: &str, witness: Witness) -> &'static str {
             "{source} was just set up, updated or put to a new use, so that what it does is new and still wanted"
         }
         (Witness::Classifier, _) => learned(class),
+        (Witness::Signature, _) => {
+            "the program or page that matched is one you know and use: a signature looks for a pattern, and harmless traffic can hold it too"
+        }
         (Witness::Intel | Witness::Payload | Witness::Behaviour, _) => counted(class, kind),
     }
 }

@@ -6,9 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Alert, Counts, Endpoints, EvidenceLine, FORM_VERSION, FlowLine, ModelLine, Provenance, REV, WitnessLine,
+    agreement::{HeardLine, MatchedLine, agreement_kind},
     app::{AppObjects, Dns, login_name},
     rounded,
 };
+use crate::payload::PayloadFacts;
 
 const ECS_VERSION: &str = "8.17.0";
 
@@ -72,6 +74,7 @@ pub(super) fn alert(alert: &Alert<'_>) -> Value {
         "kind": incident.kind,
         "confidence": rounded(incident.score),
         "agreement": rounded(incident.agreement),
+        "agreement_kind": agreement_kind(&incident.witnesses, incident.class),
         "witnesses": WitnessLine::all(&incident.witnesses),
         "false_if": alert.doubt.false_if,
         "next": alert.doubt.next,
@@ -83,6 +86,10 @@ pub(super) fn alert(alert: &Alert<'_>) -> Value {
         "flows": incident.flows,
         "models": ModelLine::all(&alert.provenance.models),
     });
+    if !incident.matched.is_empty() {
+        insert(&mut ids, "suricata", json!(MatchedLine::all(&incident.matched)));
+    }
+    heard(&mut ids, &incident.payload);
     app_extras(&mut ids, &alert.ends);
     put(&mut line, "ids", ids);
     Value::Object(line)
@@ -119,9 +126,20 @@ pub(super) fn flow(flow: &FlowLine<'_>) -> Value {
     if let Some(id) = verdict.incident {
         insert(&mut ids, "incident", json!(format!("{id:016x}")));
     }
+    if let Some(heard) = verdict.payload.heard.as_deref().filter(|heard| !heard.signatures.is_empty()) {
+        insert(&mut ids, "suricata", json!(MatchedLine::all(&heard.signatures)));
+    }
+    heard(&mut ids, &verdict.payload);
     app_extras(&mut ids, &flow.ends);
     put(&mut line, "ids", ids);
     Value::Object(line)
+}
+
+/// What Suricata saw pass in the flow.
+fn heard(ids: &mut Value, payload: &PayloadFacts) {
+    if let Some(heard) = HeardLine::of(payload.heard.as_deref()) {
+        insert(ids, "heard", json!(heard));
+    }
 }
 
 /// The fields that every line has.

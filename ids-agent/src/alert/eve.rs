@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     Alert, FlowLine,
+    agreement::{MatchedLine, agreement_kind},
     app::AppObjects,
     native::{AlertObject, EndsObject, FlowObject, TcpObject},
 };
@@ -55,6 +56,7 @@ fn metadata(alert: &Alert<'_>) -> BTreeMap<&'static str, Vec<String>> {
     let mut metadata = BTreeMap::from([
         ("ids_class", vec![incident.class.name().to_owned()]),
         ("ids_confidence", vec![format!("{:.4}", incident.score)]),
+        ("ids_agreement_kind", vec![agreement_kind(&incident.witnesses, incident.class).to_owned()]),
         ("ids_reason", vec![alert.reason.clone().into_owned()]),
         ("ids_false_if", vec![alert.doubt.false_if.clone()]),
         ("ids_next", vec![alert.doubt.next.clone()]),
@@ -90,6 +92,7 @@ fn metadata(alert: &Alert<'_>) -> BTreeMap<&'static str, Vec<String>> {
             })
             .collect(),
     );
+    put("ids_suricata", incident.matched.iter().map(MatchedLine::words).collect());
     put("ids_models", alert.provenance.models.iter().map(|model| format!("{} {}", model.name, model.sha256)).collect());
     if let Some(technique) = alert.attack {
         put("mitre_technique_id", vec![technique.id.to_owned()]);

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     Alert, Counts, Endpoints, EvidenceLine, FORM_VERSION, FlowLine, GID, ModelLine, REV, WitnessLine,
+    agreement::{HeardLine, MatchedLine, agreement_kind},
     app::{AppObjects, Dns, login_name},
     rounded,
 };
@@ -131,7 +132,12 @@ struct IdsAlert<'a> {
     kind: &'static str,
     confidence: f64,
     agreement: f64,
+    agreement_kind: &'static str,
     witnesses: Vec<WitnessLine>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suricata: Vec<MatchedLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heard: Option<HeardLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attack: Option<AttackObject>,
     reason: &'a str,
@@ -180,7 +186,10 @@ pub(super) fn alert<'a>(alert: &'a Alert<'a>) -> NativeAlert<'a> {
             kind: incident.kind,
             confidence: rounded(incident.score),
             agreement: rounded(incident.agreement),
+            agreement_kind: agreement_kind(&incident.witnesses, incident.class),
             witnesses: WitnessLine::all(&incident.witnesses),
+            suricata: MatchedLine::all(&incident.matched),
+            heard: HeardLine::of(incident.payload.heard.as_deref()),
             attack: alert.attack.map(|technique| AttackObject {
                 id: technique.id,
                 name: technique.name,
@@ -254,6 +263,10 @@ struct IdsFlow<'a> {
     kind: &'static str,
     confidence: f64,
     witnesses: Vec<WitnessLine>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suricata: Vec<MatchedLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heard: Option<HeardLine<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     incident: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -283,6 +296,8 @@ pub(super) fn flow<'a>(line: &'a FlowLine<'a>) -> NativeFlow<'a> {
             kind: verdict.kind,
             confidence: rounded(verdict.confidence),
             witnesses: WitnessLine::all(&verdict.witnesses),
+            suricata: verdict.payload.heard.as_deref().map_or(Vec::new(), |heard| MatchedLine::all(&heard.signatures)),
+            heard: HeardLine::of(verdict.payload.heard.as_deref()),
             incident: verdict.incident.map(|id| format!("{id:016x}")),
             end: line.counts.end_name(),
             duration_ns: line.counts.duration_ns(),

@@ -128,6 +128,7 @@ fn incident() -> Incident {
         last_ns: START_NS + 1_500_000_000,
         suppressed: 0,
         flows: 120,
+        matched: smallvec::SmallVec::new(),
         exhibit: None,
     }
 }

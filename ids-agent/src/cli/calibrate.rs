@@ -25,7 +25,7 @@ use crate::{
     detect::{
         Class, Detector, Engine, Outcome, Witness, anomaly,
         saved::{AxisShift, SavedPart},
-        site,
+        signature, site,
     },
     features::FeatureVector,
     intel::Feeds,
@@ -280,6 +280,7 @@ impl Calibration {
         let was = match topic.witness {
             Witness::Classifier => self.thresholds.get(&(topic.witness, topic.class)).copied().unwrap_or(0.0),
             Witness::Anomaly => 0.5,
+            Witness::Signature => f64::from(signature::TOLD_FROM),
             Witness::Behaviour | Witness::Payload | Witness::Intel => 1.0,
         };
         // Thousandths are enough for people, and rounding up keeps what was promised.

@@ -24,6 +24,9 @@ pub struct AllowEntry {
     /// A kind within the class, such as `syn_scan`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// A signature of Suricata, by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<u32>,
     /// When the entry ends. Required: an exception without an end outlives its reason.
     pub until: Expiry,
     /// Why it is there. Required.
@@ -208,6 +211,7 @@ mod tests {
             target: None,
             target_port: None,
             kind: None,
+            sid: None,
             class: Some("port_scan".to_owned()),
             until: Expiry::at_ns(100),
             reason: "weekly audit".to_owned(),

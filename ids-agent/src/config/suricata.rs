@@ -34,6 +34,8 @@ pub struct SuricataSettings {
     pub rule_sources: Vec<String>,
     /// How often they are fetched; zero leaves it to `ids-agent rules update`.
     pub update_hours: u64,
+    /// Signatures that are told only when one source matches them often enough.
+    pub threshold: Vec<SidThreshold>,
 }
 
 impl SuricataSettings {
@@ -61,8 +63,20 @@ impl Default for SuricataSettings {
             local_rules: None,
             rule_sources: Vec::new(),
             update_hours: 0,
+            threshold: Vec::new(),
         }
     }
+}
+
+/// How often a source has to match a signature before it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SidThreshold {
+    pub sid: u32,
+    /// Matches of one source, at least this many...
+    pub matches: u64,
+    /// ... within so many seconds.
+    pub secs: u64,
 }
 
 /// How Suricata writes; the words are those of suricata.yaml.

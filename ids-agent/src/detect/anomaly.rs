@@ -131,6 +131,7 @@ impl Said {
             last_ns: flow.record.end_ns,
             reason,
             evidence,
+            matched: None,
         }
     }
 }

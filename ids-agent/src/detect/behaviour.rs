@@ -485,6 +485,7 @@ impl Statement {
             last_ns: run.last_ns,
             reason: self.reason,
             evidence: self.evidence,
+            matched: None,
         }
     }
 }

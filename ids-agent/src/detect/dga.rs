@@ -276,6 +276,7 @@ fn finding(flow: &Waiting, tally: Tally, example: &str) -> Finding {
             evidence("generated_share_600s", tally.share(), SHARE_MIN, "share"),
             evidence("unresolved_share_600s", tally.failed_share(), FAILED_SHARE_MIN, "share"),
         ],
+        matched: None,
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Engine {
     windows: HostWindows,
     detectors: Vec<Box<dyn Detector>>,
     reads_open_features: bool,
+    /// The detector that hears another sensor, by its place.
+    teller: Option<usize>,
     fuse: Fuse,
     exhibits: Exhibits,
     judged: u64,
@@ -76,7 +78,8 @@ pub enum Judging {
 }
 
 impl Engine {
-    pub fn new(parts: EngineParts) -> Self {
+    pub fn new(mut parts: EngineParts) -> Self {
+        parts.detectors.iter_mut().for_each(|detector| detector.heed(&parts.fuse.feedback));
         let idle_ns = parts.flow.idle_timeout_secs.saturating_mul(1_000_000_000);
         let mut witnesses: Vec<Witness> = parts.detectors.iter().map(|detector| detector.witness()).collect();
         witnesses.sort_unstable();
@@ -86,6 +89,7 @@ impl Engine {
             payloads: PayloadTable::new(&parts.payload),
             windows: HostWindows::new(&parts.window),
             fuse: Fuse::new(&parts.fuse, witnesses.len(), idle_ns),
+            teller: parts.detectors.iter().position(|detector| detector.witness() == Witness::Signature),
             reads_open_features: parts.detectors.iter().any(|detector| detector.reads_open_features()),
             detectors: parts.detectors,
             exhibits: Exhibits::new(parts.exhibits_max),
@@ -120,6 +124,7 @@ impl Engine {
 
     /// Takes other feedback, with ends on the axis of the source.
     pub fn set_feedback(&mut self, feedback: Vec<AllowEntry>) {
+        self.detectors.iter_mut().for_each(|detector| detector.heed(&feedback));
         self.fuse.set_feedback(feedback);
     }
 
@@ -128,6 +133,7 @@ impl Engine {
         self.due.clear();
         self.flows.finish(&mut self.due);
         self.observe();
+        self.detectors.iter_mut().for_each(|detector| detector.end(self.now_ns));
     }
 
     /// Ends all flows and appends what is left to say. The engine can be dropped then.
@@ -139,7 +145,11 @@ impl Engine {
 
     /// Appends the verdicts and summaries that still waited for more, behind `end` and `judge`.
     pub fn close(&mut self, out: &mut Outcome) {
+        let (reported, decided) = (out.incidents.len(), out.verdicts.len());
         self.fuse.finish(self.now_ns, out);
+        if let Some(teller) = self.teller.and_then(|at| self.detectors.get(at)) {
+            tell_late(teller.as_ref(), out, reported, decided);
+        }
     }
 
     pub fn stats(&self) -> EngineStats {
@@ -207,13 +217,17 @@ impl Engine {
         self.facts.clear();
         self.features.clear();
         for record in chunk {
-            let facts = self.payloads.facts(record);
+            let mut facts = self.payloads.facts(record);
             let wanted = self.reads_open_features || record.is_ended();
             self.features.push(if wanted {
                 extract(record, &self.windows.facts(record), &facts)
             } else {
                 FeatureVector::ZERO
             });
+            // Behind the features: those are the same with and without another sensor.
+            if let Some(teller) = self.teller.and_then(|at| self.detectors.get(at)) {
+                teller.tell(record, &mut facts);
+            }
             self.facts.push(facts);
         }
         self.judged += chunk.len() as u64;
@@ -229,8 +243,11 @@ impl Engine {
         }
         let payloads = &self.payloads;
         self.exhibits.put_aside(&judged, &findings, |record| payloads.packets(record));
-        let reported = out.incidents.len();
+        let (reported, decided) = (out.incidents.len(), out.verdicts.len());
         self.fuse.step(self.now_ns, &judged, findings, out);
+        if let Some(teller) = self.teller.and_then(|at| self.detectors.get(at)) {
+            tell_late(teller.as_ref(), out, reported, decided);
+        }
         let wanted = self.exhibits.is_wanted();
         let news = |incident: &&mut Incident| wanted && incident.stage != Stage::Summary;
         for incident in out.incidents.iter_mut().skip(reported).filter(news) {
@@ -262,6 +279,18 @@ impl Engine {
         }
         self.judged_of_due = end;
         if end < self.due.len() { Judging::More } else { Judging::Done }
+    }
+}
+
+/// Adds what was told of flows after they were judged: a sensor that reads files is late.
+fn tell_late(teller: &dyn Detector, out: &mut Outcome, reported: usize, decided: usize) {
+    for verdict in out.verdicts.iter_mut().skip(decided) {
+        teller.tell(&verdict.record, &mut verdict.payload);
+    }
+    for incident in out.incidents.iter_mut().skip(reported) {
+        if let Some(record) = &incident.record {
+            teller.tell(record, &mut incident.payload);
+        }
     }
 }
 

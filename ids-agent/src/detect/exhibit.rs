@@ -180,6 +180,7 @@ mod tests {
             last_ns: record.end_ns,
             reason: String::new(),
             evidence: Vec::new(),
+            matched: None,
         }
     }
 

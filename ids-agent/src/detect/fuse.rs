@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use smallvec::SmallVec;
 
-use super::{Class, Finding, Judged, Outcome, Subject, Verdict, Witness, WitnessScore};
+use super::{Class, Finding, Judged, Outcome, Subject, Verdict, Witness, WitnessScore, signature::TOLD_FROM};
 use crate::{
     config::{AllowEntry, FuseSettings},
     flow::FlowState,
@@ -61,8 +61,16 @@ const fn weight(witness: Witness) -> f32 {
         Witness::Behaviour => 0.95,
         Witness::Payload | Witness::Intel => 0.9,
         Witness::Classifier => 0.8,
+        // Its score is already the share of the matches that are attacks.
+        Witness::Signature => 0.95,
         Witness::Anomaly => 0.3,
     }
+}
+
+/// Whether a saying names a class by itself. A signature that is worth little is one of the reasons beside others: it
+/// opens no incident, and no flow is called an attack for it.
+fn decides(said: &WitnessScore) -> bool {
+    said.witness != Witness::Signature || said.score >= TOLD_FROM
 }
 
 /// The strongest score of each witness, joined. What is merely unusual supports every class.
@@ -130,6 +138,9 @@ pub struct Fuse {
     covers: Covers,
     marks: Marks,
     held: VecDeque<Held>,
+    /// Numbers of the held verdicts by flow, counted from the first that ever was, and how many of them have gone.
+    held_numbers: BTreeMap<u64, u64>,
+    released: u64,
     incidents: Incidents,
     stats: FuseStats,
 }
@@ -146,6 +157,8 @@ impl Fuse {
             covers: Covers::new(hold_ns, idle_ns),
             marks: Marks::default(),
             held: VecDeque::new(),
+            held_numbers: BTreeMap::new(),
+            released: 0,
             incidents: Incidents::new(dedup_ns, settings.incidents_max, witnesses),
             stats: FuseStats::default(),
         }
@@ -203,8 +216,15 @@ impl Fuse {
         let span = (finding.first_ns, finding.last_ns);
         match subject {
             Subject::Flow { id } => {
-                let incident =
-                    self.incidents.fold(finding, now_ns, |incident| self.marks.add(id, Said { score, incident }));
+                // What is told of a flow by another sensor may come when it has ended.
+                let held = self.held_at(id);
+                let incident = self.incidents.fold(finding, now_ns, |incident| {
+                    let said = Said { score, incident };
+                    match held.and_then(|at| self.held.get_mut(at)) {
+                        Some(held) => add_saying(&mut held.sayings, said),
+                        None => self.marks.add(id, said),
+                    }
+                });
                 debug_assert!(incident != 0);
             }
             Subject::Source { .. } | Subject::Target { .. } | Subject::Pair { .. } | Subject::Service { .. } => {
@@ -214,6 +234,12 @@ impl Fuse {
                 }
             }
         }
+    }
+
+    /// Where the verdict of a flow waits, if it does.
+    fn held_at(&self, id: u64) -> Option<usize> {
+        let number = self.held_numbers.get(&id)?;
+        usize::try_from(number - self.released).ok()
     }
 
     /// Lets a new finding on a host or service reach back to flows that ended a little earlier.
@@ -259,6 +285,7 @@ impl Fuse {
             witnesses: Vec::new(),
             incident: None,
         };
+        self.held_numbers.insert(flow.record.id, self.released + self.held.len() as u64);
         self.held.push_back(Held { verdict, sayings, release_ns: now_ns.saturating_add(self.hold_ns) });
     }
 
@@ -269,6 +296,8 @@ impl Fuse {
                 break;
             }
             let Some(held) = self.held.pop_front() else { break };
+            self.held_numbers.remove(&held.verdict.record.id);
+            self.released += 1;
             self.stats.verdicts_early += u64::from(!due);
             self.stats.verdicts += 1;
             out.verdicts.push(self.decide(held));
@@ -291,7 +320,7 @@ impl Fuse {
                 .then(a.score.score.total_cmp(&b.score.score))
                 .then(b.score.class.cmp(&a.score.class))
         };
-        if let Some(best) = held.sayings.iter().max_by(order) {
+        if let Some(best) = held.sayings.iter().filter(|said| decides(&said.score)).max_by(order) {
             verdict.class = best.score.class;
             verdict.kind = best.score.kind;
             verdict.confidence = confidence(&verdict.witnesses, best.score.class);
@@ -325,7 +354,9 @@ fn allows(entry: &AllowEntry, finding: &Finding, now_ns: u64) -> bool {
         Subject::Pair { src, dst } => (Some(src), Some(dst), None),
         Subject::Service { src, dst, dst_port, .. } => (Some(src), Some(dst), Some(*dst_port)),
     };
+    let sid = finding.matched.as_ref().map(|matched| matched.sid);
     (entry.target_port.is_none() || port.is_some())
+        && (entry.sid.is_none() || entry.sid == sid)
         && entry.covers(source, target, port.unwrap_or(0), finding.class.name(), finding.kind, now_ns)
 }
 

@@ -225,6 +225,7 @@ impl Intel {
                 },
                 Evidence { feature: "feed_age", value: age_days, normal_low: 0.0, normal_high: 2.0, unit: "days" },
             ],
+            matched: None,
         })
     }
 

@@ -191,6 +191,7 @@ fn of_flow(record: &FlowRecord, weighed: &Weighed<'_>) -> Finding {
             sign.what
         ),
         evidence: vec![evidence("payload_sureness", f64::from(sureness), "percent")],
+        matched: None,
     }
 }
 
@@ -226,6 +227,7 @@ fn of_service(record: &FlowRecord, class: Class, service: &Service) -> Finding {
             normal_high: f64::from(SERVICE_FLOWS_MIN),
             unit: "flows",
         }],
+        matched: None,
     }
 }
 

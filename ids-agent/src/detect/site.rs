@@ -46,7 +46,7 @@ pub fn measured(measure: Measure, finding: &Finding) -> f64 {
 /// What a witness's findings are held against: models give scores, the others count.
 pub const fn measure_of(witness: Witness) -> Measure {
     match witness {
-        Witness::Classifier | Witness::Anomaly => Measure::Score,
+        Witness::Classifier | Witness::Anomaly | Witness::Signature => Measure::Score,
         Witness::Behaviour | Witness::Payload | Witness::Intel => Measure::Times,
     }
 }
@@ -134,6 +134,7 @@ mod tests {
                 normal_high: 12.0,
                 unit: "ports",
             }],
+            matched: None,
         }
     }
 

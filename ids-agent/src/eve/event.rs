@@ -39,7 +39,7 @@ pub struct EveTuple {
     /// Network order, IPv4 mapped.
     pub src: [u8; 16],
     pub dst: [u8; 16],
-    /// Zero for protocols without ports.
+    /// For ICMP the type, and below the code; zero for other protocols without ports.
     pub src_port: u16,
     pub dst_port: u16,
     pub proto: u8,
@@ -257,6 +257,8 @@ struct Line<'a> {
     dest_port: Option<u16>,
     #[serde(borrow)]
     proto: Option<Cow<'a, str>>,
+    icmp_type: Option<u16>,
+    icmp_code: Option<u16>,
     vlan: Option<Vec<u16>>,
     #[serde(borrow)]
     community_id: Option<Cow<'a, str>>,
@@ -297,8 +299,8 @@ impl FlowPart<'_> {
         Some(EveTuple {
             src: address(self.src_ip.as_deref()?).ok()?,
             dst: address(self.dest_ip.as_deref()?).ok()?,
-            src_port: self.src_port.unwrap_or(0),
-            dst_port: self.dest_port.unwrap_or(0),
+            src_port: self.src_port.unwrap_or(packet.src_port),
+            dst_port: self.dest_port.unwrap_or(packet.dst_port),
             ..*packet
         })
     }
@@ -406,8 +408,8 @@ impl Line<'_> {
         Ok(Some(EveTuple {
             src,
             dst,
-            src_port: self.src_port.unwrap_or(0),
-            dst_port: self.dest_port.unwrap_or(0),
+            src_port: self.src_port.or(self.icmp_type).unwrap_or(0),
+            dst_port: self.dest_port.or(self.icmp_code).unwrap_or(0),
             proto,
             vlan: self.vlan.as_ref().and_then(|tags| tags.last()).copied().unwrap_or(0),
         }))
@@ -426,7 +428,10 @@ impl AlertPart<'_> {
             severity: self.severity.unwrap_or(3).clamp(1, 4),
             blocked: self.action.as_deref() == Some("blocked"),
             techniques: techniques.take(TECHNIQUES_MAX).map(|id| capped(id)).collect(),
-            stated_severity: self.metadata.as_ref().and_then(|said| StatedSeverity::of(said.signature_severity.first()?)),
+            stated_severity: self
+                .metadata
+                .as_ref()
+                .and_then(|said| StatedSeverity::of(said.signature_severity.first()?)),
             stated_confidence: self.metadata.as_ref().and_then(|said| StatedConfidence::of(said.confidence.first()?)),
             flow: None,
         })

@@ -57,6 +57,9 @@ pub struct Pattern {
 pub struct Said {
     pub class: Class,
     pub kind: String,
+    /// The signature of Suricata, where one spoke.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<u32>,
 }
 
 /// The strongest thing one witness said.
@@ -271,9 +274,18 @@ impl Pattern {
             | Subject::Target { .. }
             | Subject::Pair { .. } => None,
         };
-        let said = |score: &WitnessScore| Said { class: score.class, kind: score.kind.to_owned() };
-        let mut all: Vec<Said> = incident.witnesses.iter().map(said).collect();
-        all.push(Said { class: incident.class, kind: incident.kind.to_owned() });
+        // A signature is told from others by its id: another one of the same kind is told as before.
+        let mut all = Vec::new();
+        let mut add = |class, kind: &str, sid| all.push(Said { class, kind: kind.to_owned(), sid });
+        for score in incident.witnesses.iter().filter(|score| score.witness != Witness::Signature) {
+            add(score.class, score.kind, None);
+        }
+        for score in incident.witnesses.iter().filter(|score| score.witness == Witness::Signature) {
+            incident.matched.iter().for_each(|matched| add(score.class, score.kind, Some(matched.sid)));
+        }
+        if !all.iter().any(|said| said.class == incident.class && said.kind == incident.kind) {
+            all.push(Said { class: incident.class, kind: incident.kind.to_owned(), sid: None });
+        }
         all.sort();
         all.dedup();
         Self {

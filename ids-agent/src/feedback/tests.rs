@@ -22,7 +22,7 @@ fn bytes(text: &str) -> [u8; 16] {
 
 /// An alert about SSH password guessing that an odd flow was folded into.
 fn document(number: u64) -> Document {
-    let said = |class, kind: &str| Said { class, kind: kind.to_owned() };
+    let said = |class, kind: &str| Said { class, kind: kind.to_owned(), sid: None };
     Document {
         format: FORMAT,
         id: format!("{number:016x}"),

@@ -19,11 +19,13 @@ use crate::{
 
 mod eve;
 mod feeds;
+mod join;
 mod suricata;
 
 pub use eve::EveGauge;
 use eve::EveMetrics;
 use feeds::FeedMetrics;
+use join::JoinMetrics;
 pub use suricata::{ManagedMetrics, RuleUpdate};
 
 /// One attached program.
@@ -107,6 +109,7 @@ pub struct Metrics {
     feeds: FeedMetrics,
     /// Nothing of it shows where nobody follows eve.json.
     eve: OnceLock<EveMetrics>,
+    join: JoinMetrics,
     state_written: IntCounter,
     state_lost: IntCounterVec,
     state_bytes: IntGauge,
@@ -232,6 +235,7 @@ impl Metrics {
             state_bytes: plain.gauge("ids_state_size_bytes", "Length of the state file as last written.")?,
             feeds: FeedMetrics::new(&plain)?,
             eve: OnceLock::new(),
+            join: JoinMetrics::new(&plain)?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -329,6 +333,9 @@ impl Metrics {
             raise(&self.findings.with_label_values(&[witness.name()]), stats.findings);
             raise(&self.abstained.with_label_values(&[witness.name()]), stats.abstained);
             raise(&self.inference_failed.with_label_values(&[witness.name()]), stats.failed);
+            if let Some(join) = &stats.join {
+                self.join.show(join);
+            }
         }
         let devices =
             |of: fn(&crate::detect::DetectorStats) -> u64| now.detectors.iter().map(|(_, stats)| of(stats)).sum();

@@ -58,7 +58,10 @@ pub(super) struct Heard {
 impl Heard {
     fn hear(&mut self, finding: &Finding) {
         let grave = match (finding.witness, finding.severity) {
-            (Witness::Behaviour | Witness::Payload | Witness::Intel, Severity::High | Severity::Medium) => true,
+            (
+                Witness::Behaviour | Witness::Payload | Witness::Intel | Witness::Signature,
+                Severity::High | Severity::Medium,
+            ) => true,
             (Witness::Classifier | Witness::Anomaly, _) | (_, Severity::Low | Severity::Info) => false,
         };
         if grave {
@@ -201,6 +204,7 @@ mod tests {
             last_ns: at_ns,
             reason: "guesses".to_owned(),
             evidence: Vec::new(),
+            matched: None,
         }
     }
 

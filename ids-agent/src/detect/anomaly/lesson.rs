@@ -7,6 +7,7 @@ use super::{
     super::{
         Class, Finding, Judged, StateError, Subject, Witness,
         saved::{AxisShift, Saved, Saver},
+        signature::TOLD_FROM,
     },
     Role,
 };
@@ -135,8 +136,10 @@ impl Quarantine {
         for finding in findings {
             match (finding.witness, finding.class) {
                 (Witness::Anomaly, _) | (_, Class::Benign | Class::Anomaly) => continue,
+                // A signature that is mostly noise must not keep a device from being learned.
+                (Witness::Signature, _) if finding.score < TOLD_FROM => continue,
                 (
-                    Witness::Classifier | Witness::Behaviour | Witness::Payload | Witness::Intel,
+                    Witness::Classifier | Witness::Behaviour | Witness::Payload | Witness::Intel | Witness::Signature,
                     Class::PortScan
                     | Class::Flood
                     | Class::AppDos

@@ -271,6 +271,7 @@ fn beacon(record: &FlowRecord) -> Finding {
         last_ns: record.end_ns,
         reason: String::new(),
         evidence: Vec::new(),
+        matched: None,
     }
 }
 

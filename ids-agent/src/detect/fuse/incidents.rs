@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
-use super::{FuseStats, confidence};
+use super::{FuseStats, confidence, decides};
 use crate::{
     detect::{Class, Evidence, Finding, Incident, Severity, Stage, Subject, Witness, WitnessScore},
+    eve::{Matched, add_match},
     flow::community_id,
     payload::PayloadFacts,
 };
@@ -100,6 +102,8 @@ struct Entry {
     told: Option<Severity>,
     /// Ids of incidents that went into this one untold.
     joined: Vec<u64>,
+    /// Signatures of Suricata that matched.
+    matched: SmallVec<[Matched; 1]>,
 }
 
 pub(super) struct Incidents {
@@ -148,7 +152,8 @@ impl Incidents {
             self.open(key, &finding, now_ns);
         }
         let Some(entry) = self.entries.get_mut(&key) else { return 0 };
-        entry.flows += u64::from(mark(entry.id));
+        let counts = finding.witness != Witness::Signature || finding.score >= PLAIN_FROM;
+        entry.flows += u64::from(mark(entry.id) && counts);
         entry.first_ns = entry.first_ns.min(finding.first_ns);
         entry.last_ns = entry.last_ns.max(finding.last_ns);
         if entry.told.is_some() {
@@ -156,6 +161,9 @@ impl Incidents {
             self.stats.findings_suppressed += 1;
         }
         add_score(&mut entry.scores, &finding);
+        if let Some(matched) = &finding.matched {
+            add_match(&mut entry.matched, (**matched).clone());
+        }
         entry.severity = severity(entry.severity.min(finding.severity), &entry.scores);
         if finding.class == key.class && shows_better(&finding, &entry.exemplar) {
             entry.exemplar = exemplar(finding);
@@ -214,7 +222,8 @@ impl Incidents {
     /// Puts flows of one source that were named one by one, and not told yet, into what was counted of the same source
     /// and class: whichever came first, it is one incident. What is merely unusual goes into anything counted of the source.
     fn join_counted(&mut self, key: Key) -> Option<Key> {
-        let single = |said: &WitnessScore| matches!(said.witness, Witness::Classifier | Witness::Anomaly);
+        let single =
+            |said: &WitnessScore| matches!(said.witness, Witness::Classifier | Witness::Anomaly) || !decides(said);
         let entry = self.entries.get(&key)?;
         if key.source.is_none() || entry.told.is_some() || !entry.scores.iter().all(single) {
             return None;
@@ -239,6 +248,9 @@ impl Incidents {
         entry.first_ns = entry.first_ns.min(joined.first_ns);
         entry.last_ns = entry.last_ns.max(joined.last_ns);
         joined.scores.into_iter().for_each(|said| strengthen(&mut entry.scores, said));
+        joined.matched.into_iter().for_each(|matched| {
+            add_match(&mut entry.matched, matched);
+        });
         entry.severity = severity(entry.severity.min(joined.severity), &entry.scores);
         Some(home)
     }
@@ -316,6 +328,7 @@ impl Incidents {
             suppressed: 0,
             told: None,
             joined: Vec::new(),
+            matched: SmallVec::new(),
         };
         self.entries.insert(key, entry);
         self.keys.insert(id, key);
@@ -352,11 +365,11 @@ fn is_proven(class: Class, entry: &Entry) -> bool {
     let proves = |said: &&WitnessScore| match said.witness {
         // It counted many flows already.
         Witness::Behaviour => true,
-        Witness::Payload | Witness::Intel => said.score >= PLAIN_FROM,
+        Witness::Payload | Witness::Intel | Witness::Signature => said.score >= PLAIN_FROM,
         Witness::Classifier | Witness::Anomaly => false,
     };
     let proven = entry.scores.iter().filter(|said| said.class == class).any(|said| proves(&said));
-    proven || entry.flows >= flows_needed(class)
+    proven || (entry.flows >= flows_needed(class) && entry.scores.iter().any(decides))
 }
 
 fn add_score(scores: &mut Vec<WitnessScore>, finding: &Finding) {
@@ -436,6 +449,7 @@ fn incident(key: Key, entry: &Entry, stage: Stage, witnesses: usize) -> Incident
         last_ns: entry.last_ns,
         suppressed: entry.suppressed,
         flows: entry.flows,
+        matched: entry.matched.clone(),
         exhibit: None,
     }
 }

@@ -64,6 +64,7 @@ impl Classifier {
             last_ns: flow.record.end_ns,
             reason: format!("the flow's statistics are those of {} with probability {score:.3}", phrase(class)),
             evidence,
+            matched: None,
         }
     }
 }

@@ -85,7 +85,7 @@ static FAMILIES: [Family; 51] = [
     family("REMOTE_ACCESS", Class::Anomaly, "policy_rule", 0.15),
     family("RPC", Class::Exploit, "exploit_rule", 0.6),
     family("SCADA", Class::Exploit, "exploit_rule", 0.5),
-    family("SCAN", Class::PortScan, "scan_rule", 0.6),
+    family("SCAN", Class::PortScan, "scan_rule", 0.55),
     family("SHELLCODE", Class::Exploit, "exploit_rule", 0.7),
     family("SMTP", Class::Exploit, "exploit_rule", 0.6),
     family("SNMP", Class::PortScan, "scan_rule", 0.4),
@@ -187,12 +187,18 @@ pub(super) fn of(alert: &EveAlert) -> Meaning {
     let (class, kind, base) = match family {
         Some(family) => (family.class, family.kind, family.base),
         None if alert.signature.starts_with(SSLBL) => (Class::C2, "malware_rule", 0.95),
-        None => of_category().map_or((Class::Anomaly, "other_rule", 0.3), |(_, class, kind, base)| (*class, *kind, *base)),
+        None => {
+            of_category().map_or((Class::Anomaly, "other_rule", 0.3), |(_, class, kind, base)| (*class, *kind, *base))
+        }
     };
     let is_local = LOCAL_SIDS.contains(&alert.sid);
     let base = if is_local { LOCAL_BASE } else { base };
     let (class, kind) = if class == Class::Anomaly && !is_local { (class, kind) } else { refined(alert, class, kind) };
-    Meaning { class, kind, worth: (base * severity_factor(alert) * confidence_factor(alert, is_local)).clamp(0.0, 0.98) }
+    Meaning {
+        class,
+        kind,
+        worth: (base * severity_factor(alert) * confidence_factor(alert, is_local)).clamp(0.0, 0.98),
+    }
 }
 
 /// A class that the message or the rule's technique names more exactly. Web attacks are exploits of a public
@@ -271,7 +277,8 @@ mod tests {
 
     #[test]
     fn noise_is_worth_next_to_nothing_whatever_its_priority() {
-        let event = of(&rule(2_210_045, "SURICATA STREAM Packet with invalid ack", "Generic Protocol Command Decode", 1));
+        let event =
+            of(&rule(2_210_045, "SURICATA STREAM Packet with invalid ack", "Generic Protocol Command Decode", 1));
         assert!(event.worth < 0.05 && event.class == Class::Anomaly, "{event:?}");
         let sure = EveAlert {
             stated_severity: Some(StatedSeverity::Informational),
@@ -279,7 +286,8 @@ mod tests {
             ..rule(2_000_006, "ET HUNTING SQL Database Version Discovery", "Attempted User Privilege Gain", 1)
         };
         assert!(of(&sure).worth < 0.1);
-        let mere = EveAlert { stated_severity: Some(StatedSeverity::Informational), ..rule(2_000_007, "ET EXPLOIT x", "", 1) };
+        let mere =
+            EveAlert { stated_severity: Some(StatedSeverity::Informational), ..rule(2_000_007, "ET EXPLOIT x", "", 1) };
         check(&mere, Class::Exploit, false);
     }
 
@@ -294,9 +302,11 @@ mod tests {
 
     #[test]
     fn words_and_techniques_name_what_was_done_more_exactly() {
-        let scan = rule(2_000_010, "ET SCAN LibSSH Likely BruteForce Attack", "Attempted Administrator Privilege Gain", 1);
+        let scan =
+            rule(2_000_010, "ET SCAN LibSSH Likely BruteForce Attack", "Attempted Administrator Privilege Gain", 1);
         assert_eq!(of(&scan).class, Class::BruteForce);
-        let technique = |id: &str, signature: &str| EveAlert { techniques: vec![id.into()], ..rule(2_000_011, signature, "", 1) };
+        let technique =
+            |id: &str, signature: &str| EveAlert { techniques: vec![id.into()], ..rule(2_000_011, signature, "", 1) };
         assert_eq!(of(&technique("T1110.001", "ET SCAN many logins")).class, Class::BruteForce);
         assert_eq!(of(&technique("T1190", "ET WEB_SERVER upload")).class, Class::WebAttack);
         assert_eq!(of(&technique("T1041", "ET MALWARE stealer")).class, Class::C2);
