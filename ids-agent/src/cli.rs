@@ -18,6 +18,8 @@ mod explain;
 mod features;
 mod feedback;
 mod generate;
+mod hear;
+mod heard;
 mod inputs;
 mod intel;
 mod options;

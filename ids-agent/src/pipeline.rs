@@ -36,12 +36,14 @@ use crate::{
 };
 
 mod eve;
+mod captures;
 mod feeds;
 mod keep;
 mod serve;
 mod suricata;
 
 pub use eve::{EveFollowing, EveParts, EveSettling};
+pub use captures::{CaptureRules, CaptureSuricata, CapturesError};
 pub use feeds::FeedKeeper;
 use keep::Keeping;
 pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};

@@ -14,6 +14,7 @@ pub mod eve;
 pub mod live;
 pub mod packets;
 pub mod pcap;
+pub mod told;
 
 /// What a source saw of one slot by the end of a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,9 @@ use parquet::{
 };
 
 use super::{
-    Failure, inputs,
+    Failure,
+    hear::Ears,
+    inputs,
     options::{CommonArgs, LogChoice, effective},
     replay::{CaptureConsumer, Work, watched},
 };
@@ -74,7 +76,7 @@ pub(super) fn run(args: FeaturesArgs, log: &LogChoice) -> Result<(), Failure> {
     let done = watched(move |control| {
         let watch = Stopwatch::start();
         let mut rows = Rows::create(&args.out, shape)?;
-        let work = Work { captures: &captures, config: &config, exhibits_max: 0, control };
+        let work = Work { captures: &captures, config: &config, exhibits_max: 0, ears: Ears::None, control };
         // Nobody judges: the features alone are wanted.
         let mut done = work.run(&mut rows, &mut || Ok(Vec::new()))?;
         if done.read > 0 {

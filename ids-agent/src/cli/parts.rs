@@ -10,7 +10,7 @@ use crate::{
     clock::Axis,
     config::{
         self, BehaviourSettings, Config, DetectSettings, FlowSettings, IntelSettings, PayloadSettings, SiteFile,
-        SiteSettings, WindowSettings,
+        SiteSettings, SuricataSettings, WindowSettings,
     },
     detect::{
         Detector, EngineParts,
@@ -18,6 +18,7 @@ use crate::{
         dga::Dga,
         intel::Intel,
         payload::Payload,
+        signature::Signature,
         site::{Calibrated, Floor},
     },
     intel::{self, Feeds, Refresh},
@@ -109,6 +110,11 @@ pub(super) fn feeds(settings: &IntelSettings, seed: Seed) -> Result<Option<Feeds
 /// The witness that asks the feeds.
 pub(super) fn intel(feeds: Option<&Feeds>, axis: Axis, seed: Seed) -> Option<Box<dyn Detector>> {
     feeds.map(|feeds| Box::new(Intel::new(feeds.shelf(), axis.offset().ns(), seed.draw())) as Box<dyn Detector>)
+}
+
+/// The witness that hears Suricata.
+pub(super) fn signature(settings: &SuricataSettings, seed: Seed) -> Box<dyn Detector> {
+    Box::new(Signature::new(settings.threshold.clone(), seed.draw()))
 }
 
 /// The settings of one engine; times of the configuration are moved onto the source's axis.

@@ -9,7 +9,9 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    Failure, inputs,
+    Failure,
+    hear::{Ears, HearArgs},
+    inputs,
     inputs::is_dash,
     options::{CommonArgs, LogChoice, OutputArgs, effective},
     parts,
@@ -29,7 +31,10 @@ use crate::{
         SourceState, Watch, build_engine, run_line, supervise,
     },
     sink::{AlertSink, Overflow, SinkError, StdoutSink, WholeSink},
-    source::pcap::{CaptureFacts, PcapSource},
+    source::{
+        pcap::{CaptureFacts, PcapSource},
+        told::ToldSource,
+    },
     state::StateImage,
 };
 use clap::Args;
@@ -39,6 +44,7 @@ use clap::Args;
   ids-agent replay capture.pcap
   ids-agent replay --alerts alerts.ndjson --flows flows.ndjson monday.pcapng.zst
   tcpdump -w - -i lo | ids-agent replay -
+  ids-agent replay --suricata --suricata-rules /etc/suricata/rules capture.pcap
 
 Reads pcap and pcapng, plain or compressed with gzip or zstd; of a directory, every capture in it.
 Each file is a capture of its own: flows and windows do not run on into the next.")]
@@ -50,6 +56,8 @@ pub(super) struct ReplayArgs {
     common: CommonArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    hear: HearArgs,
     /// Folder for what alerts rest on, for `explain`; beyond [evidence] max_mib and keep the oldest go
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
@@ -77,12 +85,18 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
     let evidence = args.evidence;
     let exhibits_max = if evidence.is_some() { EXHIBITS_MAX } else { 0 };
     let json = args.json;
+    let hear = args.hear;
     let summary = watched(move |control| {
+        let ears = Ears::open(&hear, &captures, &config, control)?;
+        let (hears, rules_loaded) = (ears.is_open(), ears.rules_loaded());
         // Read once: every capture is judged by the same feeds.
         let feeds = parts::feeds(&config.intel, Seed::Fixed)?;
         let build = || -> Result<Vec<Box<dyn Detector>>, Failure> {
             let mut detectors = parts::detectors(&config, Seed::Fixed)?;
             detectors.extend(parts::intel(feeds.as_ref(), Axis::Wall, Seed::Fixed));
+            if hears {
+                detectors.push(parts::signature(&config.suricata, Seed::Fixed));
+            }
             Ok(detectors)
         };
         let detectors = build()?;
@@ -105,7 +119,7 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
         let mut lines =
             Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows).with_evidence(evidence);
         let mut fresh = Some(detectors);
-        let work = Work { captures: &captures, config: &config, exhibits_max, control };
+        let work = Work { captures: &captures, config: &config, exhibits_max, ears, control };
         let mut next = || match fresh.take() {
             Some(detectors) => Ok(detectors),
             None => build(),
@@ -120,6 +134,7 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
             }
         };
         let mut done = judged?;
+        done.summary.set_rules_loaded(rules_loaded);
         done.summary.close(&settled?, watch.elapsed());
         Ok(done)
     })?;
@@ -185,6 +200,8 @@ pub(super) struct Work<'a> {
     pub(super) config: &'a Config,
     /// Flows whose exhibits wait for their incident to be told; zero keeps none.
     pub(super) exhibits_max: usize,
+    /// Who else says something of the captures.
+    pub(super) ears: Ears,
     pub(super) control: &'a Control,
 }
 
@@ -199,7 +216,7 @@ impl Work<'_> {
         let preset = parts::site_state(self.config)?;
         for path in self.captures {
             let shown = path.display().to_string();
-            let mut source = match PcapSource::open(path, &self.config.flow, &self.config.sample) {
+            let source = match PcapSource::open(path, &self.config.flow, &self.config.sample) {
                 Ok(source) => source,
                 Err(error) => {
                     done.failures.push(error.to_string());
@@ -207,6 +224,12 @@ impl Work<'_> {
                 }
             };
             progress.begin(path, &shown);
+            let said = match self.ears.hear(path, self.control) {
+                Ok(said) => said,
+                Err(_) if self.control.stop.is_asked() => return Err(interrupted()),
+                Err(error) => return Err(error),
+            };
+            let mut source = ToldSource::new(source, said.events);
             consumer.begin(path);
             let parts = EngineParts {
                 exhibits_max: self.exhibits_max,
@@ -218,17 +241,17 @@ impl Work<'_> {
             }
             let before = done.summary.alerts_all();
             let mut counting = Counting { summary: &mut done.summary, inner: consumer };
-            let observe = |source: &PcapSource| {
-                progress.at(source.position_bytes());
+            let observe = |source: &ToldSource<PcapSource>| {
+                progress.at(source.inner().position_bytes());
                 SourceState::default()
             };
             match run_line(&mut source, observe, engine, &mut counting, self.control) {
                 Ok(report) if report.complete => {
                     let alerts = done.summary.alerts_all() - before;
-                    done.summary.add(shown, &report, alerts, remark(&source.facts()));
+                    done.summary.add(shown, &report, alerts, remark(&source.inner().facts(), said.skipped));
                     done.read += 1;
                 }
-                Ok(_) => return Err(Failure::Other("interrupted; nothing was written".to_owned())),
+                Ok(_) => return Err(interrupted()),
                 Err(PipelineError::Source(error)) => done.failures.push(error.to_string()),
                 Err(error) => return Err(Failure::other(error)),
             }
@@ -236,6 +259,10 @@ impl Work<'_> {
         progress.finish();
         Ok(done)
     }
+}
+
+fn interrupted() -> Failure {
+    Failure::Other("interrupted; nothing was written".to_owned())
 }
 
 /// Gives the engine the devices that calibration learned. Captures and calibration both count wall time.
@@ -267,7 +294,7 @@ impl Consumer for Counting<'_> {
     }
 
     fn verdict(&mut self, verdict: &Verdict) {
-        self.summary.count_verdict(verdict.class);
+        self.summary.count_verdict(verdict);
         self.inner.verdict(verdict);
     }
 }
@@ -316,8 +343,11 @@ fn length(path: &Path) -> u64 {
 }
 
 /// What is odd about a capture, in one line.
-fn remark(facts: &CaptureFacts) -> Option<String> {
+fn remark(facts: &CaptureFacts, eve_skipped: u64) -> Option<String> {
     let mut remarks: Vec<String> = facts.note.iter().cloned().collect();
+    if eve_skipped > 0 {
+        remarks.push(format!("{eve_skipped} lines of Suricata's gave no event"));
+    }
     for (link, packets) in &facts.links_unsupported {
         remarks.push(format!("{packets} packets of link type {link} are not parsed"));
     }

@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use ids_common::counter::{Counter, Skip};
 use serde::Serialize;
 
-use super::table::{grouped, number, shown, table};
+use super::{
+    heard::Heard,
+    table::{grouped, number, shown, table},
+};
 use crate::{
-    detect::{Class, Incident, Severity, Stage},
+    detect::{Class, Incident, Severity, Stage, Verdict},
     flow::FlowEnd,
     pipeline::LineReport,
     sink::SinkStats,
@@ -29,6 +32,8 @@ pub(super) struct Summary {
     conserved: bool,
     elapsed_secs: f64,
     packets_per_sec: f64,
+    #[serde(skip_serializing_if = "Heard::is_silent")]
+    suricata: Heard,
     #[serde(skip)]
     listed: Vec<ListedAlert>,
     #[serde(skip)]
@@ -87,6 +92,9 @@ impl Summary {
         let severities = self.alerts.entry(incident.class.name()).or_default();
         *severities.entry(severity_name(incident.severity)).or_default() += 1;
         self.alerts_all += 1;
+        if incident.stage == Stage::Opened {
+            self.suricata.count_incident(incident);
+        }
         if incident.stage == Stage::Opened && self.listed.len() < ALERTS_LISTED_MAX {
             self.listed.push(ListedAlert {
                 severity: incident.severity,
@@ -99,7 +107,9 @@ impl Summary {
         }
     }
 
-    pub(super) fn count_verdict(&mut self, class: Class) {
+    pub(super) fn count_verdict(&mut self, verdict: &Verdict) {
+        let class = verdict.class;
+        self.suricata.count_verdict(verdict);
         *self.verdicts.entry(class.name()).or_default() += 1;
         self.flows.verdicts += 1;
     }
@@ -132,6 +142,11 @@ impl Summary {
                 *self.flows.ended.entry(end.label()).or_default() += flow.ended_by(end);
             }
         }
+        for (_, stats) in &report.stats.detectors {
+            if let Some(join) = &stats.join {
+                self.suricata.add(join);
+            }
+        }
         self.captures.push(CaptureLine {
             path,
             packets: totals.counter(Counter::PacketsSeen),
@@ -141,13 +156,20 @@ impl Summary {
         });
     }
 
+    pub(super) fn set_rules_loaded(&mut self, rules: Option<u64>) {
+        self.suricata.rules_loaded = rules;
+    }
+
     /// Closes the account.
     pub(super) fn close(&mut self, outputs: &[(&'static str, SinkStats)], elapsed: Duration) {
         for (name, stats) in outputs {
             let output = Output { offered: stats.offered, written: stats.written, dropped: stats.dropped_all() };
             self.outputs.insert(name, output);
         }
-        self.conserved = self.is_conserved() && outputs.iter().all(|(_, stats)| stats.is_conserved());
+        self.suricata.close();
+        self.conserved = self.is_conserved()
+            && self.suricata.is_conserved()
+            && outputs.iter().all(|(_, stats)| stats.is_conserved());
         self.elapsed_secs = elapsed.as_secs_f64();
         self.packets_per_sec = if self.elapsed_secs > 0.0 { self.packets.seen as f64 / self.elapsed_secs } else { 0.0 };
     }
@@ -215,6 +237,7 @@ impl Summary {
                 line(format!("and {} more; --alerts FILE writes them all", grouped(unlisted)));
             }
         }
+        self.suricata.show(&mut line);
         line(self.conservation());
         for capture in self.captures.iter().filter(|capture| capture.fault.is_some()) {
             let fault = capture.fault.as_deref().unwrap_or_default();

@@ -83,8 +83,11 @@ impl Worths {
         } else {
             record.alone += 1.0;
         }
-        record.hosts |=
-            1 << (source.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte))) % 64);
+        // FNV-1a; its upper bits are the ones that are mixed well.
+        let mixed = source
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        record.hosts |= 1 << (mixed >> 58);
     }
 
     /// Takes other feedback: the signatures that it calls false, each as often as it does.
