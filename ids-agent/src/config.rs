@@ -298,6 +298,9 @@ pub struct FuseSettings {
     /// What people called false alerts: a file of its own.
     #[serde(skip)]
     pub feedback: Vec<AllowEntry>,
+    /// Keys the hash of the hosts' past: to be drawn at random where traffic is live.
+    #[serde(skip)]
+    pub hash_seed: u64,
 }
 
 impl FuseSettings {
@@ -312,7 +315,14 @@ impl FuseSettings {
 
 impl Default for FuseSettings {
     fn default() -> Self {
-        Self { dedup_secs: 300, verdict_hold_secs: 10, incidents_max: 4_096, allow: Vec::new(), feedback: Vec::new() }
+        Self {
+            dedup_secs: 300,
+            verdict_hold_secs: 10,
+            incidents_max: 4_096,
+            allow: Vec::new(),
+            feedback: Vec::new(),
+            hash_seed: 0,
+        }
     }
 }
 

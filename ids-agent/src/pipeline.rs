@@ -361,6 +361,7 @@ fn forgotten(stats: &EngineStats) -> Vec<(&'static str, u64)> {
         ("verdicts", stats.fuse.verdicts_early),
         ("marks", stats.fuse.marks_evicted),
         ("covers", stats.fuse.covers_evicted),
+        ("told_hosts", stats.fuse.hosts_evicted),
         ("exhibits", stats.exhibits_evicted),
     ];
     tables.extend(detectors);

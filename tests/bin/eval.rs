@@ -1,7 +1,8 @@
 //! Replays labelled captures through the agent's program and scores what it says. Used by
 //! `cargo xtask eval`; knows nothing of the agent's inside but the names of its classes.
 //!
-//! Writes `eval.json` and `eval.md` (`evasion.json` and `evasion.md` with `--evasion`), and prints the tables.
+//! Writes `eval.json` and `eval.md` (`evasion.json` and `evasion.md` with `--evasion`, `suricata.json` and
+//! `suricata.md` with `--suricata`), and prints the tables.
 
 use std::{
     collections::BTreeMap,
@@ -18,14 +19,19 @@ use std::{
 };
 
 use clap::Parser;
+use ids_agent::{
+    pipeline::{CaptureRules, CaptureSuricata},
+    supervisor::StopFlag,
+};
 use ids_tests::{
     archive,
     evade::{self, Attacks, Trick},
     labels::{self, Label},
     program,
-    score::{self, Evasion, Family, Scored},
+    score::{self, Evasion, Family, JoinCount, Joined, Pair, Scored},
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -45,6 +51,12 @@ struct Args {
     /// Scores the attack captures in disguise too, and compares.
     #[arg(long)]
     evasion: bool,
+    /// Scores the agent with Suricata beside it too, and compares.
+    #[arg(long, conflicts_with = "evasion")]
+    suricata: bool,
+    /// Rules for Suricata: a file, or a folder of them; those of this machine when absent.
+    #[arg(long, value_name = "PATH", requires = "suricata")]
+    suricata_rules: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -82,7 +94,25 @@ fn run(args: &Args) -> Result<(), AnyError> {
         println!("{}", evasion.table());
         return Ok(());
     }
-    let scored = each(&labels, |label, worker| Ok(program.replay(label, worker, None)?.scored))?;
+    if args.suricata {
+        let settings = CaptureRules {
+            program: PathBuf::from("suricata"),
+            rules: args.suricata_rules.clone(),
+            home_networks: Vec::new(),
+        };
+        // Its rules are loaded once; captures go through it one after the other.
+        let stop = StopFlag::default();
+        let suricata = CaptureSuricata::start(&settings, &stop)?;
+        let rules_loaded = suricata.rules_loaded();
+        let suricata = Mutex::new(suricata);
+        let pairs = each(&labels, |label, worker| program.with_suricata(label, worker, &suricata, &stop))?;
+        let joined = Joined::new(pairs, rules_loaded);
+        write("suricata.json", &(serde_json::to_string_pretty(&joined)? + "\n"))?;
+        write("suricata.md", &joined.tables())?;
+        println!("{}", joined.tables());
+        return Ok(());
+    }
+    let scored = each(&labels, |label, worker| Ok(program.replay(label, worker, None, None)?.scored))?;
     let report = score::report(&scored);
     write("eval.json", &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write("eval.md", &report.tables())?;
@@ -180,11 +210,25 @@ struct Program<'a> {
 struct Replayed {
     scored: Scored,
     flows: String,
+    join: JoinCount,
+}
+
+/// What is read of the summary that `--json` prints.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Summary {
+    suricata: JoinCount,
 }
 
 impl Program<'_> {
     /// Replays a capture, or a disguised one in its place.
-    fn replay(&self, label: &Label, worker: usize, disguised: Option<&Path>) -> Result<Replayed, AnyError> {
+    fn replay(
+        &self,
+        label: &Label,
+        worker: usize,
+        disguised: Option<&Path>,
+        eve: Option<&Path>,
+    ) -> Result<Replayed, AnyError> {
         let file = |name: &str| self.scratch.join(format!("{worker}-{name}"));
         let (config, alerts, flows) = (file("config.toml"), file("alerts.ndjson"), file("flows.ndjson"));
         // Empty: what this machine is configured to must not show.
@@ -199,9 +243,10 @@ impl Program<'_> {
             [("--config", &config), ("--models", models), ("--alerts", &alerts), ("--flows", &flows)];
         let output = program::command(&self.agent.to_string_lossy(), &["replay", "--format", "native", "--json"])
             .args(arguments.iter().flat_map(|(name, value)| [OsStr::new(name), value.as_os_str()]))
+            .args(eve.iter().flat_map(|eve| [OsStr::new("--eve"), eve.as_os_str()]))
             .arg("--")
             .arg(&capture)
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .output()
             .map_err(|error| format!("`{}` does not start: {error}", self.agent.display()))?;
@@ -211,13 +256,38 @@ impl Program<'_> {
         }
         let flows = fs::read_to_string(&flows)?;
         let scored = score::score(label, &flows, &fs::read_to_string(&alerts)?)?;
-        Ok(Replayed { scored, flows })
+        let summary: Summary = serde_json::from_slice(&output.stdout)?;
+        Ok(Replayed { scored, flows, join: summary.suricata })
+    }
+
+    /// The capture judged without Suricata, and with what it says of it.
+    fn with_suricata(
+        &self,
+        label: &Label,
+        worker: usize,
+        suricata: &Mutex<CaptureSuricata>,
+        stop: &StopFlag,
+    ) -> Result<Pair, AnyError> {
+        let eve = self.scratch.join(format!("{worker}-eve.json"));
+        {
+            let mut suricata = suricata.lock().unwrap_or_else(PoisonError::into_inner);
+            let said = suricata.judge(&self.captures.join(&label.path), stop)?;
+            // Nothing is written of a capture that it cannot read.
+            if said.is_file() {
+                fs::rename(&said, &eve).or_else(|_| fs::copy(&said, &eve).map(|_| ()))?
+            } else {
+                fs::write(&eve, "")?
+            }
+        }
+        let alone = self.replay(label, worker, None, None)?;
+        let with = self.replay(label, worker, None, Some(&eve))?;
+        Ok(Pair { alone: alone.scored, with: with.scored, join: with.join })
     }
 
     /// The score of the capture as it is, and of each disguise of its attack flows. Empty where there are none, or none
     /// that can be disguised.
     fn evade(&self, label: &Label, worker: usize) -> Result<Vec<(Option<Trick>, Scored)>, AnyError> {
-        let clean = self.replay(label, worker, None)?;
+        let clean = self.replay(label, worker, None, None)?;
         let attacks = Attacks::new(score::attack_flows(label, &clean.flows)?.into_iter());
         if attacks.is_empty() {
             return Ok(Vec::new());
@@ -229,7 +299,7 @@ impl Program<'_> {
             if !evade::disguise(&capture, attacks.clone(), trick, label.line as u64, &disguised)? {
                 return Ok(Vec::new());
             }
-            tried.push((Some(trick), self.replay(label, worker, Some(&disguised))?.scored));
+            tried.push((Some(trick), self.replay(label, worker, Some(&disguised), None)?.scored));
         }
         Ok(tried)
     }

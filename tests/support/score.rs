@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use chrono::DateTime;
 use ids_agent::{
-    detect::{Class, Witness},
+    detect::{Class, Witness, signature::TOLD_FROM},
     flow::proto_label,
 };
 use ids_common::flow::FlowKey;
@@ -15,9 +15,11 @@ use crate::labels::Label;
 
 mod evasion;
 mod figures;
+mod joined;
 mod report;
 
 pub use evasion::{Evasion, Tried};
+pub use joined::{JoinCount, Joined, Pair};
 pub use report::{Report, report};
 
 /// Silence of a benign capture longer than this is no time in which an alert could have come: flows
@@ -89,13 +91,17 @@ pub enum Voice {
 }
 
 impl Voice {
-    pub const ALL: [Self; 6] = [
+    /// Silent where no Suricata is heard.
+    pub const SURICATA: Self = Self::Alone(Witness::Signature);
+
+    pub const ALL: [Self; 7] = [
         Self::Together,
         Self::Alone(Witness::Classifier),
         Self::Alone(Witness::Anomaly),
         Self::Alone(Witness::Behaviour),
         Self::Alone(Witness::Payload),
         Self::Alone(Witness::Intel),
+        Self::SURICATA,
     ];
 
     pub fn name(self) -> &'static str {
@@ -117,6 +123,13 @@ pub struct Said {
     pub alerted: bool,
     /// From the capture's first attack packet to the end of the tick of the first right alert.
     pub first_alert_secs: Option<f64>,
+}
+
+impl Said {
+    /// Whether it called anything an attack.
+    pub(crate) fn spoke(&self) -> bool {
+        self.alerts > 0 || self.flows.keys().any(|(_, class)| *class != Class::Benign)
+    }
 }
 
 /// The score of one capture.
@@ -199,7 +212,9 @@ impl Opinion {
             Voice::Together => return self.class,
             Voice::Alone(witness) => witness,
         };
-        let votes = self.witnesses.iter().filter(|vote| vote.witness == witness.name());
+        // A signature that is mostly noise calls nothing an attack.
+        let called_from = if voice == Voice::SURICATA { f64::from(TOLD_FROM) } else { 0.0 };
+        let votes = self.witnesses.iter().filter(|vote| vote.witness == witness.name() && vote.score >= called_from);
         let strongest = votes.max_by(|a, b| a.score.total_cmp(&b.score).then(b.class.cmp(&a.class)));
         strongest.map_or(Class::Benign, |vote| vote.class)
     }
@@ -367,7 +382,7 @@ mod tests {
         };
         assert_eq!(
             Voice::ALL.map(|voice| opinion.of(voice)),
-            [Class::Flood, Class::Flood, Class::Benign, Class::PortScan, Class::Benign, Class::Benign]
+            [Class::Flood, Class::Flood, Class::Benign, Class::PortScan, Class::Benign, Class::Benign, Class::Benign]
         );
     }
 

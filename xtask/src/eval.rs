@@ -33,6 +33,12 @@ pub(crate) struct Args {
     /// Scores the attack captures in disguise: padded, slowed down, with dummy packets, split.
     #[arg(long)]
     evasion: bool,
+    /// Scores the agent with Suricata beside it, and each alone.
+    #[arg(long, conflicts_with_all = ["held_out", "evasion"])]
+    suricata: bool,
+    /// Rules for Suricata: a file, or a folder of them; those of this machine when absent.
+    #[arg(long, value_name = "PATH", requires = "suricata")]
+    suricata_rules: Option<PathBuf>,
     /// Writes the figures into docs/detection.md, between the marks of this name: `lab` for captures of the lab.
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     write: Option<String>,
@@ -60,9 +66,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         command.arg("--evasion");
         name = "eval --evasion";
     }
+    if args.suricata {
+        command.arg("--suricata");
+        name = "eval --suricata";
+        if let Some(rules) = &args.suricata_rules {
+            command.arg("--suricata-rules").arg(rules);
+        }
+    }
     println!("eval: {}", line(&command));
     must(&mut command)?;
-    let file = |ending: &str| out.join(if args.evasion { "evasion" } else { "eval" }).with_extension(ending);
+    let stem = match (args.evasion, args.suricata) {
+        (true, _) => "evasion",
+        (false, true) => "suricata",
+        (false, false) => "eval",
+    };
+    let file = |ending: &str| out.join(stem).with_extension(ending);
     if let Some(path) = &args.json {
         fs::copy(file("json"), path).with_context(|| format!("`{}` cannot be written", path.display()))?;
     }

@@ -9,8 +9,8 @@ use super::Failure;
 use crate::{
     clock::Axis,
     config::{
-        self, BehaviourSettings, Config, DetectSettings, FlowSettings, IntelSettings, PayloadSettings, SiteFile,
-        SiteSettings, SuricataSettings, WindowSettings,
+        self, BehaviourSettings, Config, DetectSettings, FlowSettings, FuseSettings, IntelSettings, PayloadSettings,
+        SiteFile, SiteSettings, SuricataSettings, WindowSettings,
     },
     detect::{
         Detector, EngineParts,
@@ -123,7 +123,7 @@ pub(super) fn engine_parts(config: &Config, detectors: Vec<Box<dyn Detector>>, a
         flow: FlowSettings { hash_seed: seed.draw(), ..config.flow },
         window: WindowSettings { hash_seed: seed.draw(), ..config.window },
         payload: PayloadSettings { hash_seed: seed.draw(), ..config.payload },
-        fuse: config.fuse.clone().on_axis(axis.offset().ns()),
+        fuse: FuseSettings { hash_seed: seed.draw(), ..config.fuse.clone().on_axis(axis.offset().ns()) },
         detectors,
         exhibits_max: 0,
     }

@@ -16,9 +16,11 @@ use crate::{
 
 mod cover;
 mod incidents;
+mod ledger;
 
 use cover::Covers;
 use incidents::Incidents;
+use ledger::Ledger;
 
 /// Verdicts held back at once. Beyond it the oldest is given early.
 pub const HELD_MAX: usize = 8_192;
@@ -50,6 +52,8 @@ pub struct FuseStats {
     /// Findings on open flows, and on hosts, that were forgotten early.
     pub marks_evicted: u64,
     pub covers_evicted: u64,
+    /// Hosts whose past was forgotten early.
+    pub hosts_evicted: u64,
 }
 
 /// How much a witness's word counts by itself.
@@ -141,6 +145,7 @@ pub struct Fuse {
     /// Numbers of the held verdicts by flow, counted from the first that ever was, and how many of them have gone.
     held_numbers: BTreeMap<u64, u64>,
     released: u64,
+    ledger: Ledger,
     incidents: Incidents,
     stats: FuseStats,
 }
@@ -159,6 +164,7 @@ impl Fuse {
             held: VecDeque::new(),
             held_numbers: BTreeMap::new(),
             released: 0,
+            ledger: Ledger::new(settings.hash_seed),
             incidents: Incidents::new(dedup_ns, settings.incidents_max, witnesses),
             stats: FuseStats::default(),
         }
@@ -176,6 +182,10 @@ impl Fuse {
             self.attach(flow, now_ns);
         }
         self.incidents.report(now_ns, &mut out.incidents);
+        for incident in out.incidents.iter_mut().skip(reported) {
+            self.ledger.enter(incident);
+            self.incidents.raise(incident.id, incident.severity);
+        }
         self.complete(out, reported, judged);
         self.release(now_ns, out);
     }
@@ -191,6 +201,7 @@ impl Fuse {
             held: self.held.len() as u64,
             marks_evicted: self.marks.evicted,
             covers_evicted: self.covers.evicted(),
+            hosts_evicted: self.ledger.evicted(),
             ..self.incidents.add_stats(self.stats)
         }
     }

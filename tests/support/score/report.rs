@@ -93,7 +93,10 @@ pub fn report(captures: &[Scored]) -> Report {
         let own: Vec<&Scored> = captures.iter().filter(|capture| capture.source == source).collect();
         (source.to_owned(), figures(&own, Voice::Together))
     };
-    let witnesses = Voice::ALL.into_iter().filter(|voice| *voice != Voice::Together);
+    let speaks = |voice: Voice| captures.iter().any(|capture| capture.said(voice).spoke());
+    let witnesses = Voice::ALL
+        .into_iter()
+        .filter(|voice| *voice != Voice::Together && (*voice != Voice::SURICATA || speaks(*voice)));
     let of_witness =
         |voice: Voice| (voice.name(), WitnessFigures { total: figures(&all, voice), families: families(&all, voice) });
     Report {

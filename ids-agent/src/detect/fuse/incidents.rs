@@ -184,6 +184,14 @@ impl Incidents {
         entry.told.map(|_| entry.id)
     }
 
+    /// Makes an incident that was told as severe as it was told.
+    pub(super) fn raise(&mut self, id: u64, told: Severity) {
+        if let Some(entry) = self.keys.get(&id).and_then(|key| self.entries.get_mut(key)) {
+            entry.severity = entry.severity.min(told);
+            entry.told = entry.told.map(|earlier| earlier.min(told));
+        }
+    }
+
     /// Reports what is new or has become more severe.
     pub(super) fn report(&mut self, now_ns: u64, out: &mut Vec<Incident>) {
         let mut touched = std::mem::take(&mut self.touched);
