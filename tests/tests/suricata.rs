@@ -41,20 +41,23 @@ fn replay(capture: &Path, events: Vec<EveEvent>) -> (Vec<FlowRecord>, JoinStats)
     let mut signature = Signature::new(Vec::new(), 1);
     let (mut batch, mut due, mut ended, mut findings) = (Batch::default(), Vec::new(), Vec::new(), Vec::new());
     let (features, payload) = (FeatureVector::ZERO, PayloadFacts::default());
+    let mut judge = |signature: &mut Signature, due: &[FlowRecord], now_ns| {
+        let judged = due.iter().map(|record| Judged { record, features: &features, payload: &payload });
+        signature.judge(&judged.collect::<Vec<_>>(), now_ns, &mut findings);
+    };
     loop {
         let progress = source.next_batch(&mut batch).unwrap();
         table.absorb(&batch);
         due.clear();
         table.due(batch.now_ns, &mut due);
         signature.hear(&batch.eve, batch.now_ns);
-        let judged = |record| Judged { record, features: &features, payload: &payload };
-        signature.judge(&due.iter().map(judged).collect::<Vec<_>>(), batch.now_ns, &mut findings);
+        judge(&mut signature, &due, batch.now_ns);
         ended.extend(due.iter().filter(|record| record.is_ended()).cloned());
         if progress == Progress::End {
             due.clear();
             table.finish(&mut due);
             signature.end(batch.now_ns);
-            signature.judge(&due.iter().map(judged).collect::<Vec<_>>(), batch.now_ns, &mut findings);
+            judge(&mut signature, &due, batch.now_ns);
             ended.append(&mut due);
             return (ended, signature.stats().join.unwrap());
         }

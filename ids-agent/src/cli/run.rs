@@ -158,7 +158,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let mut detectors = parts::detectors(&config, Seed::Random)?;
     let feeds = parts::feeds(&config.intel, Seed::Random)?;
     detectors.extend(parts::intel(feeds.as_ref(), Axis::Boottime, Seed::Random));
-    if config.suricata.eve_path.is_some() {
+    if config.suricata.eve_file().is_some() {
         detectors.push(parts::signature(&config.suricata, Seed::Random));
     }
     let preset = parts::site_state(&config)?;
