@@ -35,15 +35,15 @@ use crate::{
     supervisor::{Roster, StopFlag},
 };
 
-mod eve;
 mod captures;
+mod eve;
 mod feeds;
 mod keep;
 mod serve;
 mod suricata;
 
-pub use eve::{EveFollowing, EveParts, EveSettling};
 pub use captures::{CaptureRules, CaptureSuricata, CapturesError};
+pub use eve::{EveFollowing, EveParts, EveSettling};
 pub use feeds::FeedKeeper;
 use keep::Keeping;
 pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};

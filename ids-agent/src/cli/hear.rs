@@ -2,8 +2,6 @@
 
 use std::{
     cell::RefCell,
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +10,7 @@ use clap::Args;
 use super::Failure;
 use crate::{
     config::Config,
-    eve::{EveDetail, EveEvent, Lines, parse_line},
+    eve::{EveDetail, EveEvent, read_whole},
     pipeline::{CaptureRules, CaptureSuricata, CapturesError, Control},
 };
 
@@ -24,7 +22,7 @@ pub(super) struct HearArgs {
     /// Rules for Suricata: a file, or a folder of them [default: those of this machine]
     #[arg(long, value_name = "PATH", requires = "suricata")]
     pub(super) suricata_rules: Option<PathBuf>,
-    /// Join what Suricata said of the capture in this eve.json
+    /// Join what Suricata said of the capture in this eve.json, plain or packed with gzip or zstd
     #[arg(long, value_name = "FILE", conflicts_with = "suricata")]
     pub(super) eve: Option<PathBuf>,
 }
@@ -69,7 +67,7 @@ impl Ears {
             return Err(Failure::Usage(CapturesError::StandardInput.to_string()));
         }
         let settings = CaptureRules {
-            program: PathBuf::from("suricata"),
+            program: config.suricata.program.clone(),
             rules: args.suricata_rules.clone(),
             home_networks: config.site.home_networks.iter().map(ToString::to_string).collect(),
         };
@@ -104,19 +102,18 @@ impl Ears {
 
 /// The events of a file that bear on flows.
 fn read(path: &Path) -> Result<Said, Failure> {
-    let failed = |error: std::io::Error| Failure::Other(format!("cannot read `{}`: {error}", path.display()));
-    let mut file = File::open(path).map_err(failed)?;
-    let (mut lines, mut said) = (Lines::default(), Said { events: Vec::new(), skipped: 0 });
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let length = file.read(&mut buffer).map_err(failed)?;
-        if length == 0 {
-            return Ok(said);
+    let mut said = Said { events: Vec::new(), skipped: 0 };
+    let totals = read_whole(path, |event| {
+        if !matches!(event.detail, EveDetail::Alert(_)) && event.app.is_none() {
+            return;
         }
-        lines.push(buffer.get(..length).unwrap_or(&[]), |line| match parse_line(line) {
-            Ok(event) if !matches!(event.detail, EveDetail::Alert(_)) && event.app.is_none() => {}
-            Ok(event) if said.events.len() < EVENTS_MAX => said.events.push(event),
-            Ok(_) | Err(_) => said.skipped += 1,
-        });
-    }
+        if said.events.len() < EVENTS_MAX {
+            said.events.push(event);
+        } else {
+            said.skipped += 1;
+        }
+    })
+    .map_err(|error| Failure::Other(format!("cannot read `{}`: {error}", path.display())))?;
+    said.skipped += totals.skipped.iter().sum::<u64>();
+    Ok(said)
 }
