@@ -48,6 +48,8 @@ pub(crate) enum Part {
     Models,
     /// Suricata's eve.json, from its lines to events.
     Eve,
+    /// The join of Suricata's alerts with flows.
+    Join,
     /// Memory of the agent, idle and under traffic.
     Memory,
 }
@@ -60,6 +62,7 @@ impl Part {
             Self::Replay => Some("bench-replay"),
             Self::Models => Some("bench-models"),
             Self::Eve => Some("bench-eve"),
+            Self::Join => Some("bench-join"),
             Self::Memory => None,
         }
     }
@@ -70,6 +73,7 @@ impl Part {
             Self::Replay => "replay",
             Self::Models => "models",
             Self::Eve => "eve",
+            Self::Join => "join",
             Self::Memory => "memory",
         }
     }

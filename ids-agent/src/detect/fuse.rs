@@ -229,14 +229,13 @@ impl Fuse {
             Subject::Flow { id } => {
                 // What is told of a flow by another sensor may come when it has ended.
                 let held = self.held_at(id);
-                let incident = self.incidents.fold(finding, now_ns, |incident| {
+                self.incidents.fold(finding, now_ns, |incident| {
                     let said = Said { score, incident };
                     match held.and_then(|at| self.held.get_mut(at)) {
                         Some(held) => add_saying(&mut held.sayings, said),
                         None => self.marks.add(id, said),
                     }
                 });
-                debug_assert!(incident != 0);
             }
             Subject::Source { .. } | Subject::Target { .. } | Subject::Pair { .. } | Subject::Service { .. } => {
                 let incident = self.incidents.fold(finding, now_ns, |_| false);

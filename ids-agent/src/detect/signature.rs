@@ -13,7 +13,7 @@ use ids_common::flow::FlowKey;
 use serde::Serialize;
 
 use super::{
-    Class, Detector, DetectorStats, Evidence, Finding, Judged, Severity, StateError, Subject, Witness,
+    Class, Detector, DetectorStats, Evidence, Finding, HEARD_HELD_NS, Judged, Severity, StateError, Subject, Witness,
     saved::{AxisShift, Saved, Saver},
 };
 use crate::{
@@ -41,6 +41,7 @@ const ALERTS_WAITING_MAX: usize = 2_048;
 const APPS_WAITING_MAX: usize = 1_024;
 /// How long they wait: a flow is known a tick after its first packet, wherever that is seen.
 const WAIT_NS: u64 = 15_000_000_000;
+const _: () = assert!(WAIT_NS <= HEARD_HELD_NS);
 /// Alerts whose agreement with others is not settled yet.
 const UNSETTLED_MAX: usize = 4_096;
 /// When it is: what is counted over a window takes a while to be told.
@@ -122,6 +123,8 @@ impl JoinStats {
 #[derive(Debug)]
 struct Heard<T> {
     when: When,
+    /// Names of its flow: the community-id as Suricata says it, and as its tuple gives it.
+    heads: Heads,
     tuple: Option<EveTuple>,
     what: T,
 }
@@ -173,39 +176,45 @@ impl Signature {
 
     fn hear_alert(&mut self, event: &EveEvent, alert: &EveAlert, now_ns: u64) {
         self.join.alerts += 1;
-        let heard = Heard { when: when(event), tuple: event.tuple, what: Box::new(alert.clone()) };
-        let heads = heads(event);
-        if heads == [None; 2] {
+        let heads = Heads::of(event);
+        let heard = Heard { when: when(event), heads, tuple: event.tuple, what: Box::new(alert.clone()) };
+        if heads.all() == [None; 2] {
             return self.orphan(heard, Orphan::NoTuple);
         }
-        for (head, by_id) in heads.iter().zip([true, false]) {
-            let Some(head) = head else { continue };
-            if let Ok(known) = self.flows.find(*head, &heard.when, Asked::Soon) {
-                let known = Joined::new(known, heard.what.sid, by_id);
-                return self.join(known, &heard, now_ns);
-            }
+        if let Ok(joined) = self.look_for(&heard, Asked::Soon) {
+            return self.join(joined, &heard, now_ns);
         }
-        if let Some(displaced) = self.alerts.put(heads, heard, now_ns.saturating_add(WAIT_NS)) {
+        if let Some(displaced) = self.alerts.put(heads.all(), heard, now_ns.saturating_add(WAIT_NS)) {
             self.orphan(displaced, Orphan::Crowded);
         }
+    }
+
+    /// The flow of an alert, by either name.
+    fn look_for(&mut self, heard: &Heard<Box<EveAlert>>, asked: Asked) -> Result<Joined, Missing> {
+        let mut missing = Missing::Flow;
+        for head in heard.heads.all().into_iter().flatten() {
+            match self.flows.find(head, &heard.when, asked) {
+                Ok(known) => return Ok(Joined::new(known, heard.what.sid, heard.heads.said == Some(head))),
+                Err(Missing::Time) => missing = Missing::Time,
+                Err(Missing::Flow) => {}
+            }
+        }
+        Err(missing)
     }
 
     fn hear_app(&mut self, event: &EveEvent, app: &EveApp, now_ns: u64) {
         self.join.apps += 1;
         let when = when(event);
-        let heads = heads(event);
-        for head in heads.into_iter().flatten() {
+        let heads = Heads::of(event);
+        for head in heads.all().into_iter().flatten() {
             if let Ok(known) = self.flows.find(head, &when, Asked::Soon) {
                 self.join.apps_joined += 1;
                 return self.told.app(known.id, app);
             }
         }
         // What finds no flow in time is of no use to anybody, and not lost: eve.json still has it.
-        let _ = self.apps.put(
-            heads,
-            Heard { when, tuple: None, what: Box::new(app.clone()) },
-            now_ns.saturating_add(WAIT_NS),
-        );
+        let heard = Heard { when, heads, tuple: None, what: Box::new(app.clone()) };
+        let _ = self.apps.put(heads.all(), heard, now_ns.saturating_add(WAIT_NS));
     }
 
     /// Gives what waits for a flow to it.
@@ -216,7 +225,7 @@ impl Signature {
             let fitting = self.alerts.take(head, |heard| flows.find(head, &heard.when, Asked::Soon).is_ok());
             for heard in fitting {
                 let Ok(known) = self.flows.find(head, &heard.when, Asked::Soon) else { continue };
-                let joined = Joined::new(known, heard.what.sid, true);
+                let joined = Joined::new(known, heard.what.sid, heard.heads.said == Some(head));
                 self.join(joined, &heard, now_ns);
             }
         }
@@ -234,19 +243,10 @@ impl Signature {
     /// Decides on what has waited long enough: all of it where `now_ns` is the end.
     fn give_up_waiting(&mut self, now_ns: u64, clock_ns: u64) {
         while let Some(heard) = self.alerts.pop_due(now_ns) {
-            let heads = [heard.tuple.as_ref().map(|tuple| known::head_of(&known::key_of(tuple)))];
-            let mut missing = Missing::Flow;
-            let mut found = None;
-            for head in heads.into_iter().flatten() {
-                match self.flows.find(head, &heard.when, Asked::Last) {
-                    Ok(known) => found = Some(Joined::new(known, heard.what.sid, true)),
-                    Err(why) => missing = why,
-                }
-            }
-            match (found, missing) {
-                (Some(joined), _) => self.join(joined, &heard, clock_ns),
-                (None, Missing::Flow) => self.orphan(heard, Orphan::NoFlow),
-                (None, Missing::Time) => self.orphan(heard, Orphan::OtherTime),
+            match self.look_for(&heard, Asked::Last) {
+                Ok(joined) => self.join(joined, &heard, clock_ns),
+                Err(Missing::Flow) => self.orphan(heard, Orphan::NoFlow),
+                Err(Missing::Time) => self.orphan(heard, Orphan::OtherTime),
             }
         }
         while self.apps.pop_due(now_ns).is_some() {}
@@ -497,12 +497,26 @@ fn when(event: &EveEvent) -> When {
     When { at_ns: event.at_ns, flow_start_ns: event.flow_start_ns, vlan: event.tuple.map_or(0, |tuple| tuple.vlan) }
 }
 
-/// The names under which an event's flow is looked for: its community-id as Suricata says it, then that of its tuple. For
-/// an ICMP error they differ: the id is that of the flow which the error is about.
-fn heads(event: &EveEvent) -> [Option<known::IdHead>; 2] {
-    let said = event.community_id.as_deref().and_then(known::head_of_text);
-    let counted = event.tuple.as_ref().map(|tuple| known::head_of(&known::key_of(tuple)));
-    if said == counted { [said, None] } else { [said, counted] }
+/// The names under which an event's flow is looked for. For an ICMP error they differ: the community-id is that of the
+/// flow which the error is about.
+#[derive(Clone, Copy, Debug)]
+struct Heads {
+    said: Option<known::IdHead>,
+    counted: Option<known::IdHead>,
+}
+
+impl Heads {
+    fn of(event: &EveEvent) -> Self {
+        Self {
+            said: event.community_id.as_deref().and_then(known::head_of_text),
+            counted: event.tuple.as_ref().map(|tuple| known::head_of(&known::key_of(tuple))),
+        }
+    }
+
+    /// Each of them once, what Suricata says first.
+    fn all(self) -> [Option<known::IdHead>; 2] {
+        if self.said == self.counted { [self.said, None] } else { [self.said, self.counted] }
+    }
 }
 
 fn address(bytes: [u8; 16]) -> IpAddr {

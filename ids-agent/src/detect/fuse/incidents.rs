@@ -13,6 +13,10 @@ use crate::{
     payload::PayloadFacts,
 };
 
+/// What a signature has to be worth to gather evidence for.
+const OPENS_FROM: f32 = 0.1;
+/// Stands for none: ids are never zero.
+const NO_INCIDENT: u64 = 0;
 /// Ids of joined incidents that are remembered; flows with an older one name no incident.
 const JOINED_MAX: usize = 64;
 
@@ -146,9 +150,15 @@ impl Incidents {
 
     /// Puts a finding where it belongs and gives the incident's id. `mark` tells whether the
     /// finding's flow is new to that incident.
+    ///
+    /// A signature that is worth next to nothing opens none, and is told by no incident: there are thousands of them.
     pub(super) fn fold(&mut self, finding: Finding, now_ns: u64, mark: impl FnOnce(u64) -> bool) -> u64 {
         let key = self.home(&finding);
         if !self.entries.contains_key(&key) {
+            if finding.witness == Witness::Signature && finding.score < OPENS_FROM {
+                mark(NO_INCIDENT);
+                return NO_INCIDENT;
+            }
             self.open(key, &finding, now_ns);
         }
         let Some(entry) = self.entries.get_mut(&key) else { return 0 };
@@ -156,7 +166,7 @@ impl Incidents {
         entry.flows += u64::from(mark(entry.id) && counts);
         entry.first_ns = entry.first_ns.min(finding.first_ns);
         entry.last_ns = entry.last_ns.max(finding.last_ns);
-        if entry.told.is_some() {
+        if entry.told.is_some() && counts {
             entry.suppressed += 1;
             self.stats.findings_suppressed += 1;
         }
@@ -397,9 +407,11 @@ fn strengthen(scores: &mut Vec<WitnessScore>, said: WitnessScore) {
 
 /// Two witnesses that agree on the class raise a low severity to medium.
 fn severity(found: Severity, scores: &[WitnessScore]) -> Severity {
-    let named = |witness| scores.iter().any(|said| said.witness == witness);
+    let named = |witness| scores.iter().any(|said| said.witness == witness && decides(said));
+    let others_than_suricata = scores.iter().any(|said| !matches!(said.witness, Witness::Signature | Witness::Anomaly));
     match found {
         Severity::Low if named(Witness::Behaviour) && named(Witness::Classifier) => Severity::Medium,
+        Severity::Low if named(Witness::Signature) && others_than_suricata => Severity::Medium,
         Severity::High | Severity::Medium | Severity::Low | Severity::Info => found,
     }
 }
