@@ -108,9 +108,11 @@ impl JoinStats {
         self.orphans.iter().sum()
     }
 
-    /// Share of the settled alerts that found their flow; 1 where there are none.
+    /// Share of the settled alerts that found their flow, of those that name one: many of Suricata's decoder events are
+    /// about a packet alone. 1 where there are none.
     pub fn join_rate(&self) -> f64 {
-        let settled = self.joined() + self.orphans_all();
+        let without = self.orphans.get(Orphan::NoTuple as usize).copied().unwrap_or(0);
+        let settled = self.joined() + self.orphans_all() - without;
         if settled == 0 { 1.0 } else { self.joined() as f64 / settled as f64 }
     }
 

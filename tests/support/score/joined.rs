@@ -15,6 +15,16 @@ pub struct JoinCount {
     pub joined: u64,
     pub orphans: u64,
     pub worth_telling: u64,
+    /// Of the alerts that name a flow.
+    pub join_rate: f64,
+    pub orphans_by_reason: Orphans,
+}
+
+/// Alerts that name no flow are no loss of the join.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Orphans {
+    pub no_tuple: u64,
 }
 
 /// One capture, judged with Suricata and without.
@@ -30,7 +40,6 @@ pub struct Pair {
 pub struct Joined {
     pub rules_loaded: u64,
     pub join: JoinCount,
-    pub join_rate: Option<f64>,
     /// Every line of Suricata's in benign captures, told or not.
     pub suricata_benign_alerts: u64,
     pub suricata_alerts_per_1000_benign: Option<f64>,
@@ -47,15 +56,17 @@ impl Joined {
             join.joined += pair.join.joined;
             join.orphans += pair.join.orphans;
             join.worth_telling += pair.join.worth_telling;
+            join.orphans_by_reason.no_tuple += pair.join.orphans_by_reason.no_tuple;
             benign_alerts += if pair.with.family == Family::Benign { pair.join.alerts } else { 0 };
         }
         let (alone, with): (Vec<_>, Vec<_>) = pairs.into_iter().map(|pair| (pair.alone, pair.with)).unzip();
         let (alone, with) = (report(&alone), report(&with));
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let named = join.joined + join.orphans - join.orphans_by_reason.no_tuple;
+        join.join_rate = share(join.joined, named).unwrap_or(1.0);
         Self {
             rules_loaded,
             join,
-            join_rate: share(join.joined, join.joined + join.orphans),
             suricata_benign_alerts: benign_alerts,
             suricata_alerts_per_1000_benign: share(1_000 * benign_alerts, with.total.benign_flows),
             with,
@@ -108,20 +119,21 @@ impl Joined {
                 "no more false alerts than the agent without Suricata, and than Suricata itself",
                 total.benign_alerts <= self.alone.total.benign_alerts.min(self.suricata_benign_alerts),
             ),
-            ("at least 99 % of Suricata's alerts joined", self.join_rate.is_none_or(|rate| rate >= 0.99)),
+            ("at least 99 % of Suricata's alerts joined", self.join.join_rate >= 0.99),
         ];
         let bars = bars.map(|(what, met)| vec![what.to_owned(), holds(met).to_owned()]);
         [
             table(&header, rows.into_iter()),
             table(&["what", "met"], bars.into_iter()),
             format!(
-                "Suricata with {} rules gave {} alerts: {} joined, {} orphans ({} joined); {} signatures of flows are worth \
-                 telling by themselves.\n",
+                "Suricata with {} rules gave {} alerts: {} joined; {} orphans, of which {} name no flow; {} of those that name \
+                 one are joined. {} signatures of flows are worth telling by themselves.\n",
                 self.rules_loaded,
                 self.join.alerts,
                 self.join.joined,
                 self.join.orphans,
-                percent(self.join_rate),
+                self.join.orphans_by_reason.no_tuple,
+                percent(Some(self.join.join_rate)),
                 self.join.worth_telling,
             ),
         ]

@@ -45,8 +45,8 @@ const fn family(name: &'static str, class: Class, kind: &'static str, base: f32)
     Family { name, class, kind, base }
 }
 
-/// Families of the Emerging Threats and GPL rules. What names a program, a policy or a mere fact is worth little, however
-/// sure the match is: it tells what passes, not that it is wrong.
+/// Families of the Emerging Threats and GPL rules. What names a program that some people want, a policy or a mere fact is
+/// worth little, however sure the match is: it tells what passes, not that it is wrong.
 static FAMILIES: [Family; 51] = [
     family("ACTIVEX", Class::Exploit, "exploit_rule", 0.8),
     family("ADWARE_PUP", Class::C2, "unwanted_rule", 0.45),
@@ -54,7 +54,7 @@ static FAMILIES: [Family; 51] = [
     family("BOTCC", Class::C2, "malware_rule", 0.7),
     family("CHAT", Class::Anomaly, "policy_rule", 0.1),
     family("CINS", Class::Anomaly, "reputation_rule", 0.3),
-    family("COINMINER", Class::C2, "miner_rule", 0.8),
+    family("COINMINER", Class::C2, "miner_rule", 0.45),
     family("COMPROMISED", Class::Anomaly, "reputation_rule", 0.3),
     family("CURRENT_EVENTS", Class::Exploit, "exploit_rule", 0.8),
     family("DNS", Class::C2, "name_rule", 0.3),
@@ -106,7 +106,7 @@ static CATEGORIES: [(&str, Class, &str, f32); 24] = [
     ("A Network Trojan was detected", Class::C2, "malware_rule", 0.9),
     ("Malware Command and Control Activity Detected", Class::C2, "malware_rule", 0.95),
     ("Domain Observed Used for C2 Detected", Class::C2, "malware_rule", 0.9),
-    ("Crypto Currency Mining Activity Detected", Class::C2, "miner_rule", 0.8),
+    ("Crypto Currency Mining Activity Detected", Class::C2, "miner_rule", 0.45),
     ("Possibly Unwanted Program Detected", Class::C2, "unwanted_rule", 0.45),
     ("Exploit Kit Activity Detected", Class::Exploit, "exploit_rule", 0.9),
     ("Targeted Malicious Activity was Detected", Class::Exploit, "exploit_rule", 0.9),
