@@ -83,10 +83,11 @@ impl Worths {
         } else {
             record.alone += 1.0;
         }
-        // FNV-1a; its upper bits are the ones that are mixed well.
-        let mixed = source
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        // The finish of SplitMix64 over both halves: a group is a matter of chance, whatever the addresses have in common.
+        let half = |part: usize| part_of(&source, part);
+        let mut mixed = (half(0) ^ half(8).rotate_left(32)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         record.hosts |= 1 << (mixed >> 58);
     }
 
@@ -133,6 +134,11 @@ impl Worths {
         self.records.refill(records);
         Ok(())
     }
+}
+
+/// Eight bytes of an address, from `at` on.
+fn part_of(address: &[u8; 16], at: usize) -> u64 {
+    address.iter().skip(at).take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// How many sources set so many of 64 bits, about: linear counting.
