@@ -27,6 +27,8 @@ const SHOW_EVERY_NS: u64 = 1_000_000_000;
 const KEEP_EVERY_NS: u64 = 2_000_000_000;
 /// Positions that wait for the engine; beyond it the older ones are thinned out.
 const WAITING_MAX: usize = 256;
+/// Suricata's `stats` come every 8 s by default, every 30 s from ours: a longer silence is worth a word.
+const SILENCE_NS_MAX: u64 = 120_000_000_000;
 /// A file whose newest line is so far ahead was written by another clock.
 const AHEAD_NS: u64 = 60_000_000_000;
 
@@ -137,6 +139,9 @@ struct Following {
     shown_ns: u64,
     trouble: Option<String>,
     ahead: bool,
+    /// When the last line was read, or else the first look was.
+    heard_ns: Option<u64>,
+    silent: bool,
 }
 
 impl Following {
@@ -152,6 +157,8 @@ impl Following {
             shown_ns: 0,
             trouble: None,
             ahead: false,
+            heard_ns: None,
+            silent: false,
         }
     }
 
@@ -162,6 +169,7 @@ impl Following {
             self.settle(now_ns, KEEP_EVERY_NS);
             if now_ns.saturating_sub(self.shown_ns) >= SHOW_EVERY_NS {
                 self.shown_ns = now_ns;
+                self.notice_silence(now_ns);
                 self.show();
             }
             if stop.is_asked() {
@@ -199,6 +207,7 @@ impl Following {
         let lines = parts.reader.totals().input.lines.lines_all();
         if lines > self.lines {
             self.lines = lines;
+            self.heard_ns = Some(now_ns);
             self.mark += 1;
             gone |= self.parts.to_source.send(EveChunk { events, mark: self.mark }).is_err();
             self.waiting.push_back((self.mark, self.parts.reader.positions()));
@@ -235,6 +244,21 @@ impl Following {
             tracing::warn!("{trouble}; tried again all the time, detection without Suricata goes on");
             self.trouble = Some(trouble);
         }
+    }
+
+    /// Says once that nothing was said for long, and that it is over.
+    fn notice_silence(&mut self, now_ns: u64) {
+        let silent_ns = now_ns.saturating_sub(*self.heard_ns.get_or_insert(now_ns));
+        let silent = silent_ns >= SILENCE_NS_MAX;
+        if silent && !self.silent && self.trouble.is_none() {
+            tracing::warn!(
+                secs = silent_ns / 1_000_000_000,
+                "nothing was written to eve.json: does Suricata run, and is its eve-log on? detection without it goes on"
+            );
+        } else if self.silent && !silent {
+            tracing::info!("eve.json is written again");
+        }
+        self.silent = silent;
     }
 
     /// Keeps the last position before which everything is settled.
@@ -372,6 +396,26 @@ mod tests {
         assert_eq!(take(&chunks, 1).0, [100]);
         drop(chunks);
         following.finish();
+    }
+
+    #[test]
+    fn a_long_silence_is_noticed_and_its_end_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("eve.json");
+        let (eve, _chunks) = parts(&path, folder.path());
+        let mut following = Following::new(eve);
+        let mut silent_at = |now_ns| {
+            following.read(now_ns);
+            following.notice_silence(now_ns);
+            following.silent
+        };
+        assert!(!silent_at(7));
+        assert!(!silent_at(SILENCE_NS_MAX));
+        assert!(silent_at(SILENCE_NS_MAX + 7));
+        fs::write(&path, line(1)).unwrap();
+        assert!(!silent_at(SILENCE_NS_MAX + 8));
+        assert!(!silent_at(2 * SILENCE_NS_MAX));
+        assert!(silent_at(2 * SILENCE_NS_MAX + 8));
     }
 
     #[test]
