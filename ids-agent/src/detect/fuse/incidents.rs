@@ -333,7 +333,10 @@ impl Incidents {
             self.forget(oldest);
             self.stats.incidents_evicted += 1;
         }
-        let id = key.id(finding.first_ns);
+        // What a line of eve.json opens is named after the line alone: an agent that reads it again, and knows nothing of its
+        // flow any more, gives it the same id.
+        let named_ns = if finding.witness == Witness::Signature { finding.last_ns } else { finding.first_ns };
+        let id = key.id(named_ns);
         let entry = Entry {
             id,
             exemplar: exemplar(finding.clone()),
