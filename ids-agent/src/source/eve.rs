@@ -16,9 +16,9 @@ use crate::{
 /// Events that travel together.
 pub const CHUNK_EVENTS: usize = 1_024;
 /// Chunks that may wait for the next tick; then the follower waits, and reads no further.
-const CHUNKS_WAITING: usize = 48;
+const CHUNKS_WAITING: usize = 32;
 /// Chunks in one batch; the rest comes with the next.
-const CHUNKS_A_BATCH: usize = 64;
+const CHUNKS_A_BATCH: usize = 48;
 /// A wall clock that has moved by more against the axis is followed; less is its usual wander.
 const WANDER_NS_MAX: u64 = 200_000_000;
 
