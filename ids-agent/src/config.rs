@@ -126,13 +126,15 @@ impl Direction {
 pub struct SampleSettings {
     /// Payload packets sampled of each direction of a flow, 0 to 16.
     pub packets: u32,
+    /// Among so many payload packets of each direction, those that begin a message are sampled too, 0 to 1,024.
+    pub heads: u32,
     /// Bytes kept of each, 0 to 1,536.
     pub bytes: u32,
 }
 
 impl Default for SampleSettings {
     fn default() -> Self {
-        Self { packets: 3, bytes: 1_024 }
+        Self { packets: 3, heads: 64, bytes: 1_024 }
     }
 }
 

@@ -19,7 +19,7 @@ use aya::{
 use ids_common::{
     abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
     limits::{
-        IFINDEX_BUCKETS, RING_BYTES_DEFAULT, SAMPLE_BYTES_MAX, SAMPLE_PACKETS_MAX, SETS_PER_CPU_DEFAULT,
+        IFINDEX_BUCKETS, RING_BYTES_DEFAULT, SAMPLE_BYTES_MAX, SAMPLE_HEADS_MAX, SAMPLE_PACKETS_MAX, SETS_PER_CPU_DEFAULT,
         SETS_PER_CPU_MAX, SETS_PER_CPU_MIN,
     },
 };
@@ -201,6 +201,8 @@ impl Kernel {
         let sampling =
             u64::from(sample.packets.min(SAMPLE_PACKETS_MAX)) | u64::from(sample.bytes.min(SAMPLE_BYTES_MAX)) << 32;
         reader.set(offset_of!(Settings, sample_packets), sampling);
+        let among = sample.heads.min(SAMPLE_HEADS_MAX).max(sample.packets.min(SAMPLE_PACKETS_MAX));
+        reader.set(offset_of!(Settings, sample_among), u64::from(among));
         Ok(Self { ebpf, reader, test, ring_bytes, sets_per_cpu, cpus, attachments: Vec::new() })
     }
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// Changes with every change of a shared type or of its meaning. The object carries it in the
 /// global `ABI`, and the agent refuses an object or a pinned map of another version.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// One set of the flow table: an element of the array map `FLOWS`, at
 /// `cpu * sets_per_cpu + (hash & (sets_per_cpu - 1))`.
@@ -51,6 +51,10 @@ pub struct Settings {
     pub sample_packets: u32,
     /// Bytes kept of each sampled payload.
     pub sample_bytes: u32,
+    /// Payload packets from the beginning of a slot among which any are sampled: the first `sample_packets` whatever they
+    /// hold, the others where they begin a message. Not below `sample_packets`.
+    pub sample_among: u32,
+    pub pad: u32,
     /// Interface index for the flow key, by `ifindex % IFINDEX_BUCKETS`.
     pub interfaces: [u8; IFINDEX_BUCKETS],
 }
@@ -79,7 +83,7 @@ const _: () = {
     assert!(size_of::<CounterRow>() == 8 * COUNTERS);
     assert!(size_of::<SampleHeader>() == 72);
     assert!(size_of::<EvictedSlot>() == 200);
-    assert!(size_of::<Settings>() == 24 + IFINDEX_BUCKETS);
+    assert!(size_of::<Settings>() == 32 + IFINDEX_BUCKETS);
 };
 
 #[cfg(test)]
@@ -151,10 +155,11 @@ mod tests {
 
     #[test]
     fn settings_lie_as_written_down() {
-        let settings = golden::<Settings, { 24 + IFINDEX_BUCKETS }>();
+        let settings = golden::<Settings, { 32 + IFINDEX_BUCKETS }>();
         assert_eq!((settings.swept_before_ns, settings.slot_silence_ns), (u64_at(0), u64_at(8)));
         assert_eq!((settings.sample_packets, settings.sample_bytes), (u32_at(16), u32_at(20)));
-        assert_eq!((settings.interfaces[0], settings.interfaces[255]), (24, 23));
+        assert_eq!((settings.sample_among, settings.pad), (u32_at(24), u32_at(28)));
+        assert_eq!((settings.interfaces[0], settings.interfaces[255]), (32, 31));
     }
 
     #[test]

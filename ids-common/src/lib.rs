@@ -10,6 +10,7 @@ pub mod counter;
 pub mod flow;
 pub mod hash;
 pub mod limits;
+pub mod message;
 pub mod parse;
 pub mod sample;
 pub mod wire;

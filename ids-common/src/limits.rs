@@ -35,6 +35,10 @@ pub const IDLE_GAP_NS: u64 = 1_000_000_000;
 /// Payload packets sampled of each flow direction, by default and at most.
 pub const SAMPLE_PACKETS_DEFAULT: u32 = 3;
 pub const SAMPLE_PACKETS_MAX: u32 = 16;
+/// Payload packets from the beginning of a slot among which those that begin a message are sampled too, by default and at
+/// most.
+pub const SAMPLE_HEADS_DEFAULT: u32 = 64;
+pub const SAMPLE_HEADS_MAX: u32 = 1_024;
 /// Bytes kept of each sampled payload, by default and at most. The kernel reserves ring space in
 /// one of these classes, because the verifier wants a constant size.
 pub const SAMPLE_CLASSES: [usize; 3] = [128, 512, 1_536];
@@ -51,7 +55,7 @@ const _: () = {
     assert!(RING_BYTES_DEFAULT.is_power_of_two() && RING_BYTES_DEFAULT.is_multiple_of(65_536));
     assert!(SAMPLE_CLASSES[SAMPLE_CLASSES.len() - 1] == SAMPLE_BYTES_MAX as usize);
     assert!(SAMPLE_BYTES_DEFAULT <= SAMPLE_BYTES_MAX);
-    assert!(SAMPLE_PACKETS_DEFAULT <= SAMPLE_PACKETS_MAX);
+    assert!(SAMPLE_PACKETS_DEFAULT <= SAMPLE_PACKETS_MAX && SAMPLE_HEADS_DEFAULT <= SAMPLE_HEADS_MAX);
     assert!(64 + 40 + EXTENSION_HEADERS_MAX * 2_048 <= OFFSET_MAX && (OFFSET_MAX + 1).is_power_of_two());
     assert!(INTERFACES_MAX <= 16);
     assert!(FIRST_PACKETS == 8);

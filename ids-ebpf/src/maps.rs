@@ -165,6 +165,12 @@ impl Tunables {
     }
 
     #[inline(always)]
+    pub(crate) fn sample_among(&self) -> u32 {
+        // SAFETY: as in `swept_before_ns`.
+        unsafe { read_volatile(&raw const (*self.0).sample_among) }
+    }
+
+    #[inline(always)]
     pub(crate) fn sample_bytes(&self) -> u32 {
         // SAFETY: as in `swept_before_ns`.
         unsafe { read_volatile(&raw const (*self.0).sample_bytes) }

@@ -13,6 +13,7 @@ use aya_ebpf::{
 use ids_common::{
     counter::Skip,
     limits::OFFSET_MAX,
+    message::FRONT_BYTES,
     parse::{Link, PacketMeta, PacketRead, parse},
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -32,6 +33,9 @@ pub(crate) trait Packet {
 
     /// Bytes that `copy` can reach.
     fn captured_len(&self) -> u32;
+
+    /// The bytes from `at` on, if they are there.
+    fn front(&self, at: u32) -> Option<[u8; FRONT_BYTES]>;
 
     /// Copies `len` bytes, 1 to `N`, from byte `at`; says whether they were there.
     fn copy<const N: usize>(&self, at: u32, len: u32, into: &mut [MaybeUninit<u8>; N]) -> bool;
@@ -131,6 +135,11 @@ impl Packet for XdpPacket {
     fn captured_len(&self) -> u32 {
         // SAFETY: the context is valid while the program runs.
         unsafe { bpf_xdp_get_buff_len(self.ctx) as u32 }
+    }
+
+    #[inline(always)]
+    fn front(&self, at: u32) -> Option<[u8; FRONT_BYTES]> {
+        self.read(self.offset(at as usize))
     }
 
     #[inline(always)]
@@ -287,6 +296,12 @@ impl Packet for SkbPacket {
     #[inline(always)]
     fn captured_len(&self) -> u32 {
         self.len
+    }
+
+    #[inline(always)]
+    fn front(&self, at: u32) -> Option<[u8; FRONT_BYTES]> {
+        let at = self.counters.forget(u64::from(at)) as usize & OFFSET_MAX;
+        self.linear.read(at).or_else(|| SkbWhole(self).read(at))
     }
 
     #[inline(always)]

@@ -1,8 +1,10 @@
-//! Sends the first payloads of each direction to user space, in one of a few fixed sizes.
+//! Sends the first payloads of each direction, and the fronts of later messages, to user space, in one of a few fixed
+//! sizes.
 
 use ids_common::{
     counter::Counter,
     limits::SAMPLE_CLASSES,
+    message,
     parse::PacketMeta,
     sample::{KIND_SAMPLE, SampleHeader},
 };
@@ -20,7 +22,8 @@ pub(crate) struct Counted {
     pub(crate) now_ns: u64,
 }
 
-/// Samples the payload if the packet is one of the first of its slot to carry any.
+/// Samples the payload if the packet is one of the first of its slot to carry any, or if it is one of the first many and
+/// begins a message.
 #[inline(always)]
 pub(crate) fn sample<P: Packet>(
     packet: &P,
@@ -29,7 +32,11 @@ pub(crate) fn sample<P: Packet>(
     settings: &Tunables,
     counters: Counters,
 ) {
-    if meta.payload_len == 0 || counted.payload_packets >= settings.sample_packets() || meta.key.is_later_fragment() {
+    // Bulk data is past this bound, and pays no more than this.
+    if meta.payload_len == 0 || counted.payload_packets >= settings.sample_among() || meta.key.is_later_fragment() {
+        return;
+    }
+    if counted.payload_packets >= settings.sample_packets() && !begins_message(packet, meta) {
         return;
     }
     let reachable = packet.captured_len().saturating_sub(meta.payload_at);
@@ -50,6 +57,13 @@ pub(crate) fn sample<P: Packet>(
         Sent::RingFull => counters.add(Counter::SamplesLost, 1),
         Sent::Unreadable => {}
     }
+}
+
+#[inline(always)]
+fn begins_message<P: Packet>(packet: &P, meta: &PacketMeta) -> bool {
+    // Behind a shorter payload stands padding, or nothing.
+    meta.payload_len >= message::FRONT_BYTES as u32
+        && packet.front(meta.payload_at).is_some_and(|front| message::begins(front, meta.key.proto))
 }
 
 #[inline(always)]

@@ -47,7 +47,7 @@ fn main() {
     );
     let capture = CaptureSettings { sets_per_cpu: 32_768, ..CaptureSettings::default() };
     // Sampling is off: three packets a flow have no part in the steady state.
-    let sample = SampleSettings { packets: 0, bytes: 0 };
+    let sample = SampleSettings { packets: 0, heads: 0, bytes: 0 };
     let runs: Vec<TestRun> = CASES
         .iter()
         .map(|case| {
@@ -112,7 +112,7 @@ fn main() {
 /// for a grace period in front of it.
 fn reading(frame: &[u8]) -> serde_json::Value {
     const SETS: u32 = 8_192;
-    let sample = SampleSettings { packets: 0, bytes: 0 };
+    let sample = SampleSettings { packets: 0, heads: 0, bytes: 0 };
     let capture = |sets_per_cpu| CaptureSettings { sets_per_cpu, ..CaptureSettings::default() };
     let mut table = TestRun::new(&capture(SETS), &FlowSettings::default(), &sample).expect("loading");
     let mut grace = TestRun::with_live_clock(&capture(64), &FlowSettings::default(), &sample).expect("loading");

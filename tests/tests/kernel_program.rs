@@ -52,7 +52,7 @@ fn load(sets_per_cpu: u32, ring_bytes: u32) -> TestRun {
     let capture = CaptureSettings { sets_per_cpu, ring_bytes, ..CaptureSettings::default() };
     // Tests sweep when they want to.
     let flow = FlowSettings { tick_millis: 86_400_000, ..FlowSettings::default() };
-    TestRun::new(&capture, &flow, &SampleSettings { packets: 0, bytes: 0 }).unwrap()
+    TestRun::new(&capture, &flow, &SampleSettings { packets: 0, heads: 0, bytes: 0 }).unwrap()
 }
 
 fn tcp(src: [u8; 4], src_port: u16, flags: u8, payload: &[u8]) -> Vec<u8> {

@@ -56,7 +56,7 @@ fn race(entry: Entry, sets_per_cpu: u32, random_mask: u32) -> Option<(u64, u64)>
     };
     stay_on(writer_cpu);
     let capture = CaptureSettings { sets_per_cpu, ring_bytes: 1 << 20, ..CaptureSettings::default() };
-    let sample = SampleSettings { packets: 0, bytes: 0 };
+    let sample = SampleSettings { packets: 0, heads: 0, bytes: 0 };
     let mut run = TestRun::new(&capture, &FlowSettings::default(), &sample).unwrap();
     run.set_random_mask(random_mask);
     let segment = Tcp::ports(40_000, 443, ACK | PSH).wrap(&[5; PAYLOAD as usize]);

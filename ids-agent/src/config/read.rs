@@ -199,6 +199,9 @@ impl Config {
         if self.sample.packets > SAMPLE_PACKETS_MAX {
             return fault("sample.packets", &self.sample.packets, "0 to 16");
         }
+        if self.sample.heads > SAMPLE_HEADS_MAX {
+            return fault("sample.heads", &self.sample.heads, "0 to 1024");
+        }
         if self.sample.bytes > SAMPLE_BYTES_MAX {
             return fault("sample.bytes", &self.sample.bytes, "0 to 1536");
         }
@@ -338,6 +341,7 @@ const RULE_SOURCES_MAX: usize = 32;
 const INTERFACES_MAX: usize = 16;
 const SETS_PER_CPU_BOUNDS: std::ops::RangeInclusive<u32> = 64..=1 << 18;
 const SAMPLE_PACKETS_MAX: u32 = 16;
+const SAMPLE_HEADS_MAX: u32 = 1_024;
 const SAMPLE_BYTES_MAX: u32 = 1_536;
 
 #[cfg(test)]
@@ -411,6 +415,7 @@ mod tests {
         assert_eq!(capture.sets_per_cpu, limits::SETS_PER_CPU_DEFAULT);
         assert_eq!(capture.ring_bytes, limits::RING_BYTES_DEFAULT);
         assert_eq!(sample.packets, limits::SAMPLE_PACKETS_DEFAULT);
+        assert_eq!((sample.heads, SAMPLE_HEADS_MAX), (limits::SAMPLE_HEADS_DEFAULT, limits::SAMPLE_HEADS_MAX));
         assert_eq!(sample.bytes, limits::SAMPLE_BYTES_DEFAULT);
         assert_eq!(flow.slot_silence_ns(), limits::SLOT_SILENCE_NS_DEFAULT);
         assert_eq!(INTERFACES_MAX, limits::INTERFACES_MAX);

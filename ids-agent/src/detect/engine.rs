@@ -114,6 +114,9 @@ impl Engine {
         self.now_ns = batch.now_ns;
         self.payloads.absorb(batch);
         self.flows.absorb(batch);
+        for key in self.payloads.take_news() {
+            self.flows.review(&key);
+        }
         self.due.clear();
         self.flows.due(batch.now_ns, &mut self.due);
         self.observe();

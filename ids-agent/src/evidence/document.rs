@@ -150,6 +150,9 @@ pub struct PacketRecord {
     pub direction: Direction,
     pub slot_first_seen_ns: u64,
     pub seen_ns: u64,
+    /// Which payload packet of its direction it is, from zero, counted anew behind each silence.
+    #[serde(default)]
+    pub index: u32,
     /// Bytes of payload on the wire; those kept may be fewer.
     pub payload_len: u32,
     /// Hexadecimal.
@@ -335,6 +338,7 @@ impl ExhibitRecord {
             direction: if packet.key == record.key { Direction::ToServer } else { Direction::ToClient },
             slot_first_seen_ns: offset.wall(packet.slot_first_seen_ns).unix_ns(),
             seen_ns: offset.wall(packet.seen_ns).unix_ns(),
+            index: packet.index,
             payload_len: packet.payload_len,
             bytes: hex(&packet.bytes),
         };
@@ -411,6 +415,7 @@ impl ExhibitRecord {
                 },
                 slot_first_seen_ns: packet.slot_first_seen_ns,
                 seen_ns: packet.seen_ns,
+                index: packet.index,
                 payload_len: packet.payload_len,
                 bytes: unhex(&packet.bytes)?.into(),
             })

@@ -29,6 +29,8 @@ pub(super) struct Flow {
     /// Set once no new chain can join it. It ends for this reason if it did not close before.
     pub(super) retired: Option<FlowEnd>,
     pub(super) changed: bool,
+    /// Whether somebody wants it judged soon.
+    pub(super) asked_for: bool,
     /// The bucket of `expiry` that counts; zero in a free place.
     pub(super) bucket: u64,
     /// The flow before it of the same keys that still waits for trailing packets.
@@ -51,6 +53,7 @@ impl Flow {
             closed: None,
             retired: None,
             changed: false,
+            asked_for: false,
             bucket: 0,
             previous: NONE,
             checkpoint: 1,
@@ -76,7 +79,8 @@ impl Flow {
     /// Whether it is time to judge the flow though it goes on.
     pub(super) fn is_up(&mut self, now_ns: u64, review_ns: u64) -> bool {
         let packets = self.packets();
-        if packets < self.checkpoint && now_ns.saturating_sub(self.judged_ns) < review_ns {
+        let asked_for = std::mem::take(&mut self.asked_for);
+        if !asked_for && packets < self.checkpoint && now_ns.saturating_sub(self.judged_ns) < review_ns {
             return false;
         }
         while self.checkpoint <= packets {

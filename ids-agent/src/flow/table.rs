@@ -186,6 +186,15 @@ impl FlowTable {
         self.write_due(now_ns, Wanted::Ended, out);
     }
 
+    /// Has the newest flow of a key written by the next `due`, whatever it has grown by.
+    pub fn review(&mut self, key: &FlowKey) {
+        let at = self.find(&pair(key).0);
+        if let Some(flow) = self.flows.get_mut(at as usize) {
+            flow.asked_for = true;
+            self.mark_changed(at);
+        }
+    }
+
     /// Ends all flows: the source has ended.
     pub fn finish(&mut self, out: &mut Vec<FlowRecord>) {
         out.append(&mut self.evicted);

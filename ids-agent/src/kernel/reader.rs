@@ -206,6 +206,8 @@ const _: () = {
     assert!(offset_of!(Settings, slot_silence_ns) % WORD == 0);
     assert!(offset_of!(Settings, sample_packets) % WORD == 0);
     assert!(offset_of!(Settings, sample_bytes) == offset_of!(Settings, sample_packets) + 4);
+    assert!(offset_of!(Settings, sample_among) % WORD == 0);
+    assert!(offset_of!(Settings, pad) == offset_of!(Settings, sample_among) + 4);
     assert!(size_of::<Settings>().is_multiple_of(WORD));
     assert!(size_of::<CounterRow>() == COUNTERS * WORD);
 };

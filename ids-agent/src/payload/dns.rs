@@ -1,6 +1,7 @@
 //! Reads DNS messages: what is asked, and how it is answered. mDNS and LLMNR share the format.
 
 use simple_dns::{Packet, QTYPE, TYPE};
+use smallvec::SmallVec;
 
 use super::{DNS_QUESTIONS_MAX, DnsFacts, DnsQuestion, text::text};
 
@@ -114,13 +115,29 @@ pub(super) fn gather(messages: &[Message], string_bytes_max: usize) -> Option<Dn
         if !names.contains(&message.name.as_slice()) {
             names.push(&message.name);
         }
-        let question = DnsQuestion { name: plain(&message.name).into(), qtype: message.qtype };
-        if facts.questions.len() < DNS_QUESTIONS_MAX && !facts.questions.contains(&question) {
-            facts.questions.push(question);
-        }
     }
     facts.names = names.len() as u32;
+    facts.questions = questions(messages);
     Some(facts)
+}
+
+/// The questions of messages, distinct and in their order.
+pub(super) fn questions(messages: &[Message]) -> SmallVec<[DnsQuestion; 1]> {
+    let asking = messages.iter().filter(|message| message.asks);
+    let all: Vec<DnsQuestion> =
+        asking.map(|message| DnsQuestion { name: plain(&message.name).into(), qtype: message.qtype }).collect();
+    distinct(all.iter())
+}
+
+/// The first of each question, as many as are kept of a flow.
+pub(super) fn distinct<'a>(asked: impl Iterator<Item = &'a DnsQuestion>) -> SmallVec<[DnsQuestion; 1]> {
+    let mut questions: SmallVec<[DnsQuestion; 1]> = SmallVec::new();
+    for question in asked {
+        if questions.len() < DNS_QUESTIONS_MAX && !questions.contains(question) {
+            questions.push(question.clone());
+        }
+    }
+    questions
 }
 
 /// A name that can be compared and shown: lower case, and `?` for what no host name holds.

@@ -4,12 +4,12 @@ use ids_common::{flow::FlowKey, wire};
 use smallvec::SmallVec;
 
 use super::{
-    ByteFacts, DnsFacts, HttpFacts, SampledPacket, TlsFacts,
+    ByteFacts, DnsFacts, DnsQuestion, HttpFacts, SampledPacket, TlsFacts,
     bytes::{alike, byte_facts},
     dns, http,
     login::{self, LoginSigns},
     recognise::{self, Guess},
-    signs::{self, Piece, Pieces, Signs},
+    signs::{self, Contexts, Piece, Pieces, Place, Signs},
     text::text,
     tls,
 };
@@ -21,8 +21,11 @@ const PORT_LLMNR: u16 = 5355;
 /// Longest identification string that SSH allows (RFC 4253, section 4.2).
 const SSH_BANNER_BYTES_MAX: usize = 255;
 
-/// Samples taken of one direction.
-const SAMPLES_MAX: usize = 16;
+/// Samples taken of one direction between two silences.
+const SAMPLES_MAX: usize = 48;
+/// Facts are read out of samples among so many of the first payload packets, however many more are sampled: models were
+/// fitted on what these say. Signs and questions are looked for in all.
+const FACT_PACKETS: u32 = ids_common::limits::SAMPLE_PACKETS_DEFAULT;
 
 /// What came of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +40,23 @@ pub(super) struct Pushed {
 #[derive(Debug, Default)]
 struct Raw {
     bytes: Vec<u8>,
-    /// When each sample came, in microseconds after the slot's first packet, and how much of it was cut off.
-    marks: SmallVec<[(u32, u16); 4]>,
+    marks: SmallVec<[Mark; 3]>,
     /// Where each sample ends: datagrams are messages of their own.
-    pieces: SmallVec<[Piece; 4]>,
-    /// Bytes in front of the first gap or cut: facts are read out of these, signs out of all.
+    pieces: SmallVec<[Piece; 3]>,
+    /// Samples that facts are read out of, and their bytes in front of the first gap or cut.
+    fact_pieces: usize,
     whole: usize,
+}
+
+/// What is kept of a sample beside its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// In microseconds after the slot's first packet.
+    after_us: u32,
+    /// Which payload packet of its slot it is.
+    index: u32,
+    /// Bytes that were cut off.
+    cut: u16,
 }
 
 /// What one direction says, before both are joined.
@@ -56,6 +70,10 @@ pub(super) struct SideFacts {
     pub(super) ssh: Option<std::sync::Arc<str>>,
     pub(super) login: LoginSigns,
     pub(super) signs: Signs,
+    /// What was asked in all samples.
+    pub(super) questions: SmallVec<[DnsQuestion; 1]>,
+    /// Where calls stand, for what comes behind a silence.
+    contexts: Contexts,
 }
 
 #[derive(Debug)]
@@ -100,61 +118,100 @@ impl Side {
         }
         let joined = self.uncut && sample.index == self.next_index;
         self.whole &= joined || !stream;
+        let in_facts = sample.index < FACT_PACKETS;
         raw.bytes.extend_from_slice(payload);
         let after_us = sample.seen_ns.saturating_sub(sample.slot_first_seen_ns) / 1_000;
         let cut = sample.payload_len.saturating_sub(sample.captured);
-        raw.marks.push((u32::try_from(after_us).unwrap_or(u32::MAX), u16::try_from(cut).unwrap_or(u16::MAX)));
+        raw.marks.push(Mark {
+            after_us: u32::try_from(after_us).unwrap_or(u32::MAX),
+            index: sample.index,
+            cut: u16::try_from(cut).unwrap_or(u16::MAX),
+        });
         raw.pieces.push(Piece { end: raw.bytes.len() as u32, wire_len: sample.payload_len, joined: joined && stream });
-        if self.whole {
+        if in_facts {
+            raw.fact_pieces = raw.pieces.len();
+        }
+        if in_facts && self.whole {
             raw.whole = raw.bytes.len();
         }
         self.next_index = sample.index.saturating_add(1);
         self.uncut = sample.captured >= sample.payload_len;
         self.stale = true;
-        Some(Pushed { bytes: payload.len(), read: self.whole })
+        Some(Pushed { bytes: payload.len(), read: in_facts && self.whole })
     }
 
     /// The samples held, to the microsecond; none where the bytes were let go.
     pub(super) fn packets(&self, key: &FlowKey) -> Option<Vec<SampledPacket>> {
         let raw = self.raw.as_ref()?;
-        let packet = |(bytes, (after_us, cut)): (&[u8], &(u32, u16))| SampledPacket {
+        let packet = |(bytes, mark): (&[u8], &Mark)| SampledPacket {
             key: *key,
             slot_first_seen_ns: self.slot_first_seen_ns,
-            seen_ns: self.slot_first_seen_ns.saturating_add(u64::from(*after_us) * 1_000),
-            payload_len: bytes.len() as u32 + u32::from(*cut),
+            seen_ns: self.slot_first_seen_ns.saturating_add(u64::from(mark.after_us) * 1_000),
+            index: mark.index,
+            payload_len: bytes.len() as u32 + u32::from(mark.cut),
             bytes: bytes.into(),
         };
         Some(raw.datagrams().zip(&raw.marks).map(packet).collect())
     }
 
-    /// Reads the bytes anew if some came since.
-    pub(super) fn refresh(&mut self, key: &FlowKey, string_bytes_max: usize) {
-        if let Some(raw) = self.raw.as_ref().filter(|_| self.stale) {
-            self.facts = raw.read(key, string_bytes_max);
-            self.stale = false;
-        }
+    /// Reads the bytes anew if some came since. `before` is the stretch in front of the silence that this one began behind.
+    fn refresh(&mut self, before: Option<&SideFacts>, key: &FlowKey, string_bytes_max: usize) -> News {
+        let Some(raw) = self.raw.as_ref().filter(|_| self.stale) else { return News::None };
+        let facts = raw.read(before, key, string_bytes_max);
+        let news = if facts.signs == self.facts.signs { News::None } else { News::Signs };
+        self.facts = facts;
+        self.stale = false;
+        news
     }
 
-    /// Reads what is held and lets the bytes go: the facts stand as they are from now on.
-    pub(super) fn settle(&mut self, key: &FlowKey, string_bytes_max: usize) -> usize {
-        self.refresh(key, string_bytes_max);
+    /// Lets the bytes go, which must have been read: the facts stand as they are from now on.
+    pub(super) fn settle(&mut self) -> usize {
         self.raw.take().map_or(0, |raw| raw.bytes.len())
     }
 }
 
+/// What reading anew brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    None,
+    /// Other signs than before.
+    Signs,
+}
+
+/// Reads the stretches of one direction anew where samples came since, in the order of time.
+pub(super) fn refresh(sides: &mut [Side], key: &FlowKey, string_bytes_max: usize) -> News {
+    let mut news = News::None;
+    for at in 0..sides.len() {
+        let (before, rest) = sides.split_at_mut(at);
+        let Some(side) = rest.first_mut() else { continue };
+        if side.refresh(before.last().map(|side| &side.facts), key, string_bytes_max) == News::Signs {
+            news = News::Signs;
+        }
+    }
+    news
+}
+
 impl Raw {
-    fn read(&self, key: &FlowKey, string_bytes_max: usize) -> SideFacts {
+    fn read(&self, before: Option<&SideFacts>, key: &FlowKey, string_bytes_max: usize) -> SideFacts {
         let mut facts = SideFacts { bytes: byte_facts(self.whole()), ..SideFacts::default() };
         match key.proto {
             wire::PROTO_TCP | wire::PROTO_SCTP => {
                 self.read_stream(&mut facts, string_bytes_max);
-                facts.signs = signs::of_stream(facts.guess, &self.pieces());
+                // Behind a silence a stream may go on anywhere: it still speaks what it spoke before.
+                if let Some(before) = before {
+                    facts.contexts = before.contexts.clone();
+                    if !matches!(facts.guess, Guess::Known(_)) {
+                        facts.guess = before.guess;
+                    }
+                }
+                let place = if before.is_some() { Place::BehindSilence } else { Place::Beginning };
+                facts.signs = signs::of_stream(facts.guess, place, &self.pieces(), &mut facts.contexts);
                 if let Some(certificate) = facts.tls.as_ref().and_then(|tls| tls.certificate.as_deref()) {
                     facts.signs.add_certificate(certificate);
                 }
             }
             wire::PROTO_UDP => {
-                facts.bytes.alike = alike(self.datagrams());
+                facts.bytes.alike = alike(self.datagrams().take(self.fact_pieces));
                 self.read_datagrams(key, &mut facts, string_bytes_max);
                 facts.signs = signs::of_datagrams(&self.pieces(), [key.src_port, key.dst_port]);
             }
@@ -220,10 +277,14 @@ impl Raw {
             }
             return;
         }
-        let messages: Vec<_> = self.datagrams().filter_map(|datagram| dns::message(datagram, trust)).collect();
-        if !messages.is_empty() {
+        let messages = |count: usize| -> Vec<_> {
+            self.datagrams().take(count).filter_map(|datagram| dns::message(datagram, trust)).collect()
+        };
+        let first = messages(self.fact_pieces);
+        if !first.is_empty() {
             facts.guess = Guess::Known(app);
-            facts.dns = dns::gather(&messages, string_bytes_max).map(Box::new);
+            facts.dns = dns::gather(&first, string_bytes_max).map(Box::new);
+            facts.questions = dns::questions(&messages(usize::MAX));
         }
     }
 

@@ -19,6 +19,7 @@ mod web;
 mod web_rules;
 
 pub(super) use pieces::{Piece, Pieces};
+pub(super) use rpc::Contexts;
 
 /// Bytes of a match that are quoted.
 const QUOTE_BYTES_MAX: usize = 96;
@@ -174,6 +175,17 @@ impl Signs {
         self
     }
 
+    /// The surest of each kind in several stretches of one direction.
+    pub(super) fn of_all<'a>(parts: impl Iterator<Item = &'a Self>) -> Self {
+        let mut all = Self::default();
+        parts.filter(|part| !part.is_empty()).for_each(|part| all.merge(part.clone()));
+        all.settle()
+    }
+
+    pub(super) fn into_found(self) -> Vec<Sign> {
+        self.found.into_vec()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -183,26 +195,35 @@ impl Signs {
     }
 }
 
-/// Signs in a direction of a TCP or SCTP flow that speaks what `guess` says.
-pub(super) fn of_stream(guess: Guess, pieces: &Pieces<'_>) -> Signs {
+/// Where in a stream some samples begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Beginning,
+    /// Wherever it went on after nothing was sent for a while.
+    BehindSilence,
+}
+
+/// Signs in a direction of a TCP or SCTP flow that speaks what `guess` says. `contexts` are those that calls were bound to
+/// before, and then also those of these samples.
+pub(super) fn of_stream(guess: Guess, place: Place, pieces: &Pieces<'_>, contexts: &mut Contexts) -> Signs {
     let mut signs = Signs::default();
     match guess {
         Guess::Known(AppProto::Tls) => pieces.units().for_each(|unit| other::tls(unit.bytes, &mut signs)),
         Guess::Known(AppProto::Ssh | AppProto::Http2 | AppProto::Quic | AppProto::Bittorrent) => {}
         Guess::Known(AppProto::Smb) => {
             smb::signs(pieces.bytes, &mut signs);
-            rpc::signs(pieces.bytes, &mut signs);
+            rpc::signs(pieces.bytes, contexts, &mut signs);
         }
-        Guess::Known(AppProto::Dcerpc) => rpc::signs(pieces.bytes, &mut signs),
+        Guess::Known(AppProto::Dcerpc) => rpc::signs(pieces.bytes, contexts, &mut signs),
         Guess::Known(AppProto::Ldap) => other::ldap(pieces.bytes, &mut signs),
         Guess::Known(AppProto::Mqtt) => pieces.units().for_each(|unit| other::mqtt(unit.bytes, &mut signs)),
         Guess::Known(AppProto::Dns) => other::dns_stream(pieces.bytes, &mut signs),
-        _ => of_units(guess, pieces, &mut signs),
+        _ => of_units(guess, place, pieces, contexts, &mut signs),
     }
     signs.settle()
 }
 
-fn of_units(guess: Guess, pieces: &Pieces<'_>, signs: &mut Signs) {
+fn of_units(guess: Guess, place: Place, pieces: &Pieces<'_>, contexts: &mut Contexts, signs: &mut Signs) {
     let mut http = None;
     for (at, unit) in pieces.units().enumerate() {
         http = web::Part::of(unit.bytes).or(http.map(web::Part::next));
@@ -210,7 +231,7 @@ fn of_units(guess: Guess, pieces: &Pieces<'_>, signs: &mut Signs) {
             signs.merge(web::signs(part, unit.bytes));
             continue;
         }
-        if at == 0 {
+        if at == 0 && place == Place::Beginning {
             other::staged(unit.bytes, unit.wire_len, signs);
         }
         lines::text(guess, unit.bytes, signs);
@@ -221,7 +242,7 @@ fn of_units(guess: Guess, pieces: &Pieces<'_>, signs: &mut Signs) {
     }
     if http.is_none() && guess == Guess::Nothing {
         smb::signs(pieces.bytes, signs);
-        rpc::signs(pieces.bytes, signs);
+        rpc::signs(pieces.bytes, contexts, signs);
     }
 }
 

@@ -8,6 +8,7 @@ use ids_common::{
     counter::{Counter, Skip},
     flow::{Continuity, FlowSlot},
     hash::{HashSecret, hash},
+    message,
     parse::{Frame, Link, PacketMeta, parse},
 };
 
@@ -29,6 +30,8 @@ pub struct PacketSettings {
     pub slot_silence_ns: u64,
     /// Payload packets sampled of each slot.
     pub sample_packets: u32,
+    /// Payload packets of each slot among which those that begin a message are sampled too.
+    pub sample_heads: u32,
     /// Bytes kept of each sampled payload.
     pub sample_bytes: u32,
     /// Slots held at once; the oldest leaves for the next one.
@@ -40,10 +43,23 @@ impl PacketSettings {
         Self {
             slot_silence_ns: flow.slot_silence_ns(),
             sample_packets: sample.packets,
+            sample_heads: sample.heads,
             sample_bytes: sample.bytes,
             slots_max: SLOTS_MAX_DEFAULT,
         }
     }
+}
+
+impl PacketSettings {
+    /// Payload packets of a slot of which any are sampled.
+    fn sample_among(&self) -> u32 {
+        self.sample_packets.max(self.sample_heads)
+    }
+}
+
+fn begins_message(frame: &Frame<'_>, meta: &PacketMeta) -> bool {
+    let front = frame.payload(meta, message::FRONT_BYTES);
+    front.try_into().is_ok_and(|front| message::begins(front, meta.key.proto))
 }
 
 /// Slots of the directions that spoke lately.
@@ -178,7 +194,7 @@ impl PacketTable {
                 0
             }
         };
-        if meta.payload_len > 0 && payload_packets_before < self.settings.sample_packets {
+        if meta.payload_len > 0 && payload_packets_before < self.settings.sample_among() {
             let slot_first_seen_ns = slot.first_seen_ns;
             self.sample(frame, meta, slot_first_seen_ns, payload_packets_before, now_ns, batch);
         }
@@ -194,8 +210,8 @@ impl PacketTable {
         }
     }
 
-    /// Copies the payload of a slot's first payload packets. Later fragments begin in the middle
-    /// of a message and are left out.
+    /// Copies the payload of a slot's first payload packets, and of those behind them that begin a message. Later
+    /// fragments begin in the middle of one and are left out.
     fn sample(
         &mut self,
         frame: &Frame<'_>,
@@ -205,7 +221,10 @@ impl PacketTable {
         now_ns: u64,
         batch: &mut Batch,
     ) {
-        if meta.payload_len == 0 || index >= self.settings.sample_packets || meta.key.is_later_fragment() {
+        if meta.payload_len == 0 || index >= self.settings.sample_among() || meta.key.is_later_fragment() {
+            return;
+        }
+        if index >= self.settings.sample_packets && !begins_message(frame, meta) {
             return;
         }
         let payload = frame.payload(meta, self.settings.sample_bytes as usize);

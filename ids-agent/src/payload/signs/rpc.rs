@@ -59,9 +59,13 @@ const SCRIPTED: [(Uuid, &str); 4] = [
     (uuid(0x0002_4500, 0x0000, 0x0000, [0xc0, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x46]), "Excel.Application"),
 ];
 
+/// What calls of a connection were bound to: number and interface of each context.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::payload) struct Contexts(smallvec::SmallVec<[(u16, Uuid); 1]>);
+
 /// Signs of the PDUs in one direction.
-pub(super) fn signs(bytes: &[u8], signs: &mut Signs) {
-    let mut contexts: smallvec::SmallVec<[(u16, Uuid); CONTEXTS_MAX]> = smallvec::SmallVec::new();
+pub(super) fn signs(bytes: &[u8], contexts: &mut Contexts, signs: &mut Signs) {
+    let Contexts(contexts) = contexts;
     let mut lookups = 0;
     for pdu in pdus(bytes).take(PDUS_MAX) {
         match pdu.get(2) {
