@@ -26,6 +26,8 @@ fn begins_in_stream(front: [u8; FRONT_BYTES]) -> bool {
         [0, _, _, _, 0xfc | 0xfe | 0xff, b'S', b'M', b'B'] => true,
         // A sequence that begins with a message's number, its length in one byte or in four (RFC 4511, section 4.1.1).
         [0x30, ..=0x7f, 2, 1..=4, ..] | [0x30, 0x84, 0, 0, _, _, 2, 1..=4] => true,
+        // Behind a length, a Kerberos token that holds such a message, signed or sealed (RFC 4121, section 4.2.6.2).
+        [0, 0, _, _, 5, 4, _, 0xff] => true,
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _] => true,
         // A method of HTTP, or a command of FTP, SMTP, POP3 and IRC: three to seven capitals, then a space; or eight.
         [a, b, c, d, e, f, g, h] => {
@@ -59,7 +61,7 @@ mod tests {
 
     #[test]
     fn requests_calls_and_searches_begin_messages() {
-        let messages: [&[u8]; 14] = [
+        let messages: [&[u8]; 15] = [
             b"GET / HTTP/1.1",
             b"OPTIONS * HTTP/1.1",
             b"PROPFIND /a HTTP/1.1",
@@ -74,6 +76,7 @@ mod tests {
             b"\x30\x0c\x02\x01\x01\x60\x07\x02",
             b"\x30\x84\x00\x00\x01\x2d\x02\x01\x05c",
             b"\x30\x25\x02\x02\x01\x02c\x20",
+            b"\x00\x00\x00\x50\x05\x04\x04\xff",
         ];
         for message in messages {
             assert!(begins(front(message), PROTO_TCP), "{message:?}");

@@ -25,6 +25,7 @@ pub(super) use rpc::Contexts;
 const QUOTE_BYTES_MAX: usize = 96;
 /// Kinds kept of one direction, the surest first.
 const SIGNS_PER_SIDE_MAX: usize = 6;
+const PORT_KERBEROS: u16 = 88;
 /// Below this a sign is not worth a word.
 const SURENESS_MIN: u8 = 25;
 
@@ -97,6 +98,7 @@ sign_kinds! {
     DirectoryTheft = "directory_theft", "directory replication or theft of its secrets";
     Coercion = "forced_login", "a call that makes a server log in elsewhere";
     DirectorySearch = "directory_search", "a search for whom to attack";
+    WeakTicket = "weak_ticket", "a ticket asked for in the weakest cipher";
     RemoteShell = "remote_shell", "a command shell";
     Stager = "stager", "a program sent as such";
     RatHello = "rat", "the greeting of a remote control tool";
@@ -233,6 +235,7 @@ fn of_units(guess: Guess, place: Place, pieces: &Pieces<'_>, contexts: &mut Cont
         }
         if at == 0 && place == Place::Beginning {
             other::staged(unit.bytes, unit.wire_len, signs);
+            other::kerberos(unit.bytes, signs);
         }
         lines::text(guess, unit.bytes, signs);
         lines::overlong(guess, unit, signs);
@@ -279,6 +282,9 @@ pub(super) fn of_datagrams(pieces: &Pieces<'_>, ports: [u16; 2]) -> Signs {
     let mut signs = Signs::default();
     for unit in pieces.units() {
         other::datagram(unit.bytes, unit.wire_len, ports, &mut signs);
+        if ports.contains(&PORT_KERBEROS) {
+            other::kerberos(unit.bytes, &mut signs);
+        }
     }
     signs.settle()
 }

@@ -70,7 +70,7 @@ const fn meaning(kind: SignKind) -> Meaning {
             (Class::Exploit, Severity::Medium, Reach::Flow)
         }
         K::DirectoryTheft | K::Coercion => (Class::Infiltration, Severity::High, Reach::Flow),
-        K::RemoteExecution | K::DirectorySearch => (Class::Infiltration, Severity::Medium, Reach::Flow),
+        K::RemoteExecution | K::DirectorySearch | K::WeakTicket => (Class::Infiltration, Severity::Medium, Reach::Flow),
         K::RemoteShell | K::Stager | K::RatHello | K::BotChat | K::C2Profile => {
             (Class::C2, Severity::High, Reach::Flow)
         }

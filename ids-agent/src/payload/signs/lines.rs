@@ -65,8 +65,10 @@ pub(super) static TEXT: &[&[Pattern]] = &[&[
         SignKind::BotChat,
         82,
         &["nick "],
-        r"(^| )nick :?([\[{|(<][a-z0-9]{1,12}[|\-\]\})_>]|[a-z]{2,4}[|\[\]{}][a-z0-9|]{0,8}[|\[\]{}-]|[a-z]{0,6}[|-]?[0-9]{6,})[^ ]{0,30}",
+        r"(^| )nick :?([\[{|(<][a-z0-9]{1,12}[|\-\]\})_>]|[a-z]{2,4}[|\[\]{}][a-z0-9|]{0,8}[|\[\]{}-]|[a-z]{0,3}[|]?[0-9]{6,})[^ ]{0,30}",
     ),
+    // Guests of a page's chat are called so too.
+    rule(SignKind::BotChat, 45, &["nick "], r"(^| )nick :?[a-z]{4,6}[|-]?[0-9]{6,}"),
     rule(SignKind::BotChat, 30, &["nick ", "user "], r"(^| )nick :?[^ ]{1,40} user [^ ]{1,40} [^ ]{1,40} [^ ]{1,60} :"),
     rule(
         SignKind::RatHello,

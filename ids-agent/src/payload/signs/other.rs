@@ -91,13 +91,16 @@ fn repeats(text: &[u8]) -> bool {
 /// Searches that list whom to attack (T1087.002, T1558.003): attributes and filters as MS-ADTS writes them.
 pub(super) fn ldap(bytes: &[u8], signs: &mut Signs) {
     // Presence of an attribute is context tag 7 with its length (RFC 4511, section 4.5.1).
-    const WANTED: [(&[u8], u8, &str); 7] = [
+    const WANTED: [(&[u8], u8, &str); 10] = [
         (b"\x87\x14serviceprincipalname", 78, "accounts with a service name"),
         (b"\x87\x18msds-allowedtodelegateto", 75, "accounts that may delegate"),
         (b"ms-mcs-admpwd", 82, "passwords of local administrators"),
         (b"msds-managedpassword", 80, "managed passwords"),
         (b"admincount", 60, "protected accounts"),
         (b"ntsecuritydescriptor", 60, "rights on every object"),
+        (b"\x87\x0cschemaidguid", 66, "what every right is called"),
+        (b"\x04\x12controlaccessright", 60, "what every right is called"),
+        (b"samaccountname\x04\x0ddomain admins", 72, "members of Domain Admins"),
         (b"domain admins", 60, "members of Domain Admins"),
     ];
     let text = bytes.to_ascii_lowercase();
@@ -110,6 +113,22 @@ pub(super) fn ldap(bytes: &[u8], signs: &mut Signs) {
         && [&b"4194304"[..], b"524288"].iter().any(|flag| memchr::memmem::find(&text, flag).is_some())
     {
         signs.add(SignKind::DirectorySearch, 82, b"accounts without preauthentication, or trusted for delegation");
+    }
+}
+
+/// Kerberos requests over TCP or UDP that offer RC4 as their only cipher (RFC 4757): a ticket by a password's hash alone, or one
+/// that is quick to crack. Clients offer it among others, where at all.
+pub(super) fn kerberos(bytes: &[u8], signs: &mut Signs) {
+    // AS-REQ and TGS-REQ are application 10 and 12 (RFC 4120, section 5.4.1), over TCP behind their length.
+    let body = match bytes {
+        [0, 0, _, _, 0x6a | 0x6c, rest @ ..] | [0x6a | 0x6c, rest @ ..] => rest,
+        _ => return,
+    };
+    // The list of ciphers is field 8 of the request's body; with RC4 alone it is this.
+    const RC4_ALONE: &[u8] = &[0xa8, 5, 0x30, 3, 2, 1, 23];
+    let is_request = memchr::memmem::find(body, &[0xa1, 3, 2, 1, 5]).is_some();
+    if is_request && memchr::memmem::find(body, RC4_ALONE).is_some() {
+        signs.add_once(SignKind::WeakTicket, 74, b"RC4 as the only cipher");
     }
 }
 

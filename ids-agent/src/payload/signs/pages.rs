@@ -44,7 +44,13 @@ pub(super) static PAGE: &[&[Pattern]] = &[&[
         &["wscript.shell", "shell.application", "adodb.stream"],
         r"(createobject|activexobject) ?\( ?.(wscript\.shell|shell\.application).{0,600}(\.run|\.exec|shellexecute)|adodb\.stream.{0,600}savetofile",
     ),
-    rule(75, &["unescape("], r#"(unescape ?\( ?["'](%[0-9a-f]{2}){14,}["'] ?\) ?[+&_ ]+){3,}"#),
+    rule(75, &["unescape("], r#"(unescape ?\( ?["'](%[0-9a-f]{2}){14,}["'] ?\) ?[+&_ ]+){2,}"#),
+    // The same block over and over, with something behind it.
+    rule(
+        80,
+        &["spray", "heapblocks", "memory["],
+        r"\b(get)?spray_?(slide|sled|block|chunk|size|heap)|\bheapblocks\b.{0,160}shellcode|\bmemory ?\[ ?[a-z] ?\] ?= ?[a-z0-9_]{1,30} ?\+ ?[a-z0-9_]{1,30} ?;",
+    ),
 ]];
 
 static MATCHER: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(PAGE));
@@ -74,6 +80,12 @@ fn code_in_escapes(text: &[u8]) -> Option<usize> {
             .strip_prefix(b"%u")
             .and_then(|hex| hex.iter().try_fold(0u32, |sum, digit| Some(sum << 4 | char::from(*digit).to_digit(16)?)));
         let Some(value) = value else {
+            // Long rows are written as strings that are joined.
+            let joint = text.get(at..)?.iter().take_while(|byte| b"\"'+&_ \r\n\t".contains(byte)).count();
+            if joint > 0 && text.get(at + joint..).is_some_and(|rest| rest.starts_with(b"%u")) {
+                at += joint;
+                continue;
+            }
             (row, strange) = (0, 0);
             at += 1 + memchr::memmem::find(text.get(at + 1..)?, b"%u")?;
             start = at;

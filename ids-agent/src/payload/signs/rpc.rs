@@ -48,6 +48,18 @@ const ACTIVATION: Uuid = uuid(0x4d9f_4ab8, 0x7d1c, 0x11cf, [0x86, 0x1e, 0x00, 0x
 const WINREG: Uuid = uuid(0x338c_d001, 0x2244, 0x31f1, [0xaa, 0xaa, 0x90, 0x00, 0x90, 0x00, 0x10, 0x03]);
 /// MS-EVEN.
 const EVENTLOG: Uuid = uuid(0x8227_3fdc, 0xe32a, 0x18c3, [0x3f, 0x78, 0x82, 0x79, 0x29, 0xdc, 0x23, 0xea]);
+/// The same in its later version (MS-EVEN6).
+const EVENTS: Uuid = uuid(0xf6be_aff7, 0x1e19, 0x4fbb, [0x9f, 0x8f, 0xb8, 0x9e, 0x20, 0x18, 0x33, 0x7c]);
+/// MS-SAMR.
+const SAMR: Uuid = uuid(0x1234_5778, 0x1234, 0xabcd, [0xef, 0x00, 0x01, 0x23, 0x45, 0x67, 0x89, 0xac]);
+/// MS-LSAD.
+const LSARPC: Uuid = uuid(0x1234_5778, 0x1234, 0xabcd, [0xef, 0x00, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab]);
+/// MS-WKST.
+const WKSSVC: Uuid = uuid(0x6bff_d098, 0xa112, 0x3610, [0x98, 0x33, 0x46, 0xc3, 0xf8, 0x7e, 0x34, 0x5a]);
+/// MS-OAUT: the interface by which one application scripts another (IDispatch).
+const SCRIPTING: Uuid = uuid(0x0002_0400, 0x0000, 0x0000, [0xc0, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x46]);
+/// MS-WMI: what is asked and told to do (IWbemServices).
+const WMI_SERVICES: Uuid = uuid(0x9556_dc99, 0x828c, 0x11cf, [0xa3, 0x7e, 0x00, 0xaa, 0x00, 0x32, 0x40, 0xc7]);
 /// MS-WMI: the first interface of a session (IWbemLevel1Login).
 const WMI_LOGIN: Uuid = uuid(0xf309_ad18, 0xd86a, 0x11d0, [0xa0, 0x75, 0x00, 0xc0, 0x4f, 0xb6, 0x88, 0x20]);
 
@@ -58,6 +70,10 @@ const SCRIPTED: [(Uuid, &str); 4] = [
     (uuid(0xc08a_fd90, 0xf2a1, 0x11d1, [0x84, 0x55, 0x00, 0xa0, 0xc9, 0x1f, 0x38, 0x80]), "ShellBrowserWindow"),
     (uuid(0x0002_4500, 0x0000, 0x0000, [0xc0, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x46]), "Excel.Application"),
 ];
+
+/// Functions of scripted applications that run a program or load one, in UTF-16 as they are asked for by name.
+const SCRIPTED_FUNCTIONS: [&str; 6] =
+    ["ExecuteShellCommand", "ShellExecute", "RegisterXLL", "ExecuteExcel4Macro", "DDEInitiate", "ActivateMicrosoftApp"];
 
 /// What calls of a connection were bound to: number and interface of each context.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,19 +96,27 @@ pub(super) fn signs(bytes: &[u8], contexts: &mut Contexts, signs: &mut Signs) {
             Some(&REQUEST) => {
                 let Some((context, function, stub)) = called(pdu) else { continue };
                 let interface = contexts.iter().rev().find(|(known, _)| *known == context).map(|(_, uuid)| *uuid);
-                lookups += u32::from(interface == Some(EPM) && function == 2);
+                // Inquiry type 0: all of them (C706, appendix O).
+                let of_all = stub.get(..4) == Some(&[0; 4]);
+                lookups += u32::from(interface == Some(EPM) && function == 2 && of_all);
                 of_call(interface, function, stub, signs);
             }
             _ => {}
         }
     }
     // Clients ask the mapper for one interface; only a tool reads the whole list.
-    if lookups >= 2 {
+    if lookups >= 1 {
         signs.add_once(SignKind::DirectorySearch, 75, b"ept_lookup of all endpoints");
     }
     for (class, name) in SCRIPTED {
         if contains(bytes, &class) {
             signs.add_once(SignKind::RemoteExecution, 88, name.as_bytes());
+        }
+    }
+    for name in SCRIPTED_FUNCTIONS {
+        let wide: Vec<u8> = name.bytes().flat_map(|byte| [byte, 0]).collect();
+        if contexts.iter().any(|(_, interface)| *interface == SCRIPTING) && contains(bytes, &wide) {
+            signs.add_once(SignKind::RemoteExecution, 90, name.as_bytes());
         }
     }
 }
@@ -138,6 +162,7 @@ fn of_bind(interface: &Uuid, signs: &mut Signs) {
         WINREG => (SignKind::RemoteExecution, 50, b"bind to the remote registry"),
         EVENTLOG => (SignKind::RemoteExecution, 40, b"bind to the event log"),
         WMI_LOGIN => (SignKind::RemoteExecution, 72, b"bind to WMI"),
+        SCRIPTING => (SignKind::RemoteExecution, 72, b"an application of another host is scripted"),
         DRSUAPI => (SignKind::DirectoryTheft, 30, b"bind to directory replication"),
         ACTIVATION | DSSETUP => (SignKind::RpcExploit, 45, b"bind to an interface of old weaknesses"),
         _ => return,
@@ -161,7 +186,11 @@ fn of_call(interface: Option<Uuid>, function: u16, stub: &[u8], signs: &mut Sign
         (Some(SVCCTL), 19 | 31) => (SignKind::RemoteExecution, 75, b"StartService"),
         (Some(ATSVC), 0) | (Some(TASKS), 1) => (SignKind::RemoteExecution, 85, b"a task is registered"),
         (Some(EFS | EFS_LSA), 0 | 4..=16) => (SignKind::Coercion, 90, b"EFSRPC with a file elsewhere"),
-        (Some(SPOOLSS), 65) => (SignKind::Coercion, 85, b"RpcRemoteFindFirstPrinterChangeNotificationEx"),
+        // Print clients subscribe to changes of jobs and printers. Tools that want the server's login ask for one flag,
+        // that a job was added, as their first example did (MS-RPRN, section 3.1.4.10.4).
+        (Some(SPOOLSS), 65) if stub.get(20..28) == Some(&[0, 1, 0, 0, 0, 0, 0, 0]) => {
+            (SignKind::Coercion, 85, b"RpcRemoteFindFirstPrinterChangeNotificationEx")
+        }
         (Some(SPOOLSS), 89) => (SignKind::RpcExploit, 75, b"RpcAddPrinterDriverEx"),
         (Some(DFSNM), 12 | 13) => (SignKind::Coercion, 80, b"NetrDfsAddStdRoot"),
         (Some(SRVSVC), 31 | 32) if contains(stub, b"\\\0.\0.\0\\\0") => {
@@ -172,6 +201,27 @@ fn of_call(interface: Option<Uuid>, function: u16, stub: &[u8], signs: &mut Sign
             (SignKind::RpcExploit, 85, b"RemoteActivation, overlong (MS03-026)")
         }
         (Some(EPM), 3) => return of_map(stub, signs),
+        _ => return of_inquiry(interface, function, signs),
+    };
+    signs.add_once(kind, sureness, what);
+}
+
+/// Calls that list whom or what there is to attack, take secrets, or remove traces. What they ask for shows by the function's
+/// number, even where the arguments are sealed.
+fn of_inquiry(interface: Option<Uuid>, function: u16, signs: &mut Signs) {
+    let (kind, sureness, what): (_, _, &[u8]) = match (interface, function) {
+        (Some(LSARPC), 43) => (SignKind::DirectoryTheft, 88, b"LsarRetrievePrivateData"),
+        (Some(WINREG), 20 | 31) => (SignKind::DirectoryTheft, 90, b"BaseRegSaveKey"),
+        (Some(WINREG), 6 | 22) => (SignKind::RemoteExecution, 72, b"BaseRegSetValue"),
+        // The hives of all users: who is logged on.
+        (Some(WINREG), 4) => (SignKind::DirectorySearch, 74, b"OpenUsers"),
+        (Some(EVENTLOG), 0) | (Some(EVENTS), 6) => (SignKind::RemoteExecution, 88, b"ClearEventLog"),
+        (Some(SAMR), 11 | 13 | 15) => (SignKind::DirectorySearch, 74, b"SamrEnumerateInDomain"),
+        (Some(SAMR), 40 | 48 | 51) => (SignKind::DirectorySearch, 72, b"SamrQueryDisplayInformation"),
+        (Some(SAMR), 25) => (SignKind::DirectorySearch, 72, b"SamrGetMembersInGroup"),
+        (Some(SRVSVC), 12) => (SignKind::DirectorySearch, 74, b"NetrSessionEnum"),
+        (Some(WKSSVC), 2) => (SignKind::DirectorySearch, 74, b"NetrWkstaUserEnum"),
+        (Some(WMI_SERVICES), 24 | 25) => (SignKind::RemoteExecution, 85, b"IWbemServices::ExecMethod"),
         _ => return,
     };
     signs.add_once(kind, sureness, what);

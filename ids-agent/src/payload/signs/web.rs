@@ -158,7 +158,7 @@ fn request(bytes: &[u8], signs: &mut Signs) {
         }
     }
     shape(method, target, headers, signs);
-    caller(method, path, headers, Whole(head.len() < bytes.len()), signs);
+    caller(method, target, headers, Whole(head.len() < bytes.len()), signs);
     body(Form::of(headers), body_bytes, signs);
 }
 
@@ -167,12 +167,12 @@ fn request(bytes: &[u8], signs: &mut Signs) {
 struct Whole(bool);
 
 /// Whether a program that calls itself a browser behaves as one.
-fn caller(method: &[u8], path: &[u8], headers: &[u8], whole: Whole, signs: &mut Signs) {
+fn caller(method: &[u8], target: &[u8], headers: &[u8], whole: Whole, signs: &mut Signs) {
     let headers = headers.to_ascii_lowercase();
     let value = |name: &[u8]| {
         headers.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name)).map(<[u8]>::trim_ascii)
     };
-    let path = path.to_ascii_lowercase();
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or(&[]).to_ascii_lowercase();
     let ends = |kinds: &[&[u8]]| kinds.iter().any(|kind| path.ends_with(kind));
     let bare = value(b"host:").is_some_and(is_bare_address);
     if bare && method == b"GET" && ends(&[b".exe", b".scr", b".dll", b".elf", b".sh", b".ps1", b".hta", b".vbs"]) {
@@ -191,8 +191,19 @@ fn caller(method: &[u8], path: &[u8], headers: &[u8], whole: Whole, signs: &mut 
     let browser = agent.starts_with(b"mozilla/")
         && [&b"msie "[..], b"trident/", b"firefox/", b"chrome/"].iter().any(|word| names(word));
     let speaks = sent_by_page || value(b"accept-language:").is_some() || value(b"accept-encoding:").is_some();
+    let terse = value(b"accept:").is_none();
     if browser && !speaks {
-        signs.add(SignKind::C2Profile, if posts { 45 } else { 25 }, b"a browser's name without a browser's headers");
+        let sureness = match (bare && terse, posts) {
+            // Not even what it takes, of a server without a name.
+            (true, _) => 66,
+            (false, true) => 45,
+            (false, false) => 25,
+        };
+        signs.add(SignKind::C2Profile, sureness, b"a browser's name without a browser's headers");
+    }
+    // No browser and no library of today: who it is it does not say, nor what it takes, and the address is no word.
+    if agent.is_empty() && terse && !speaks && is_random(target) {
+        signs.add(SignKind::C2Profile, 74, target);
     }
     if posts
         && value(b"content-type:").is_none()
@@ -201,6 +212,17 @@ fn caller(method: &[u8], path: &[u8], headers: &[u8], whole: Whole, signs: &mut 
     {
         signs.add(SignKind::C2Profile, 50, b"a body without a type under a browser's name");
     }
+}
+
+/// Forty letters and more of both cases with digits among them, and no word, folder or ending.
+fn is_random(target: &[u8]) -> bool {
+    let name = target.strip_prefix(b"/").unwrap_or(target);
+    let counts = |is: fn(&u8) -> bool| name.iter().filter(|byte| is(byte)).count();
+    name.len() >= 40
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && counts(u8::is_ascii_uppercase) >= 8
+        && counts(u8::is_ascii_lowercase) >= 8
+        && counts(u8::is_ascii_digit) >= 3
 }
 
 /// Headers of which the value alone counts: programs behind the server read them like fields of a form.

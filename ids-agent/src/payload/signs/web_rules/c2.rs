@@ -90,8 +90,11 @@ pub(super) static PATTERNS: &[Pattern] = &[
             "/getcmd",
             "/knock.php",
             "/checkin",
+            "/getcfg.php",
+            "/s_alive.php",
+            "/s_task.php",
         ],
-        r"/(gate\.(php|asp)|cfg\.bin|config\.bin|bot\.exe|knock\.php|getcmd[a-z.]*|task\.php)$",
+        r"/(gate\.(php|asp)|cfg\.bin|config\.bin|bot\.exe|knock\.php|getcmd[a-z.]*|task\.php|getcfg\.php|s_(alive|task)\.php)$",
     ),
     rule(
         C2Profile,
@@ -109,6 +112,11 @@ pub(super) static PATTERNS: &[Pattern] = &[
     ),
     rule(C2Profile, 45, B, &["="], r"^[a-z]=[0-9a-f]{80,}$"),
     rule(C2Profile, 30, T, &[".php?"], r"^/[a-z0-9]{4,10}\.php\?[a-z]=[a-z0-9]{10,18}$"),
+    // A report of name and version of the system, a step a time.
+    rule(C2Profile, 90, P, &["-sp"], r"^/[a-z0-9]{2,12}/[^/]{1,24}/[0-9]{1,2}/[0-9]{2}-sp[0-9]/[0-9]/"),
+    // Addresses that exploit kits lead their visitors through.
+    rule(C2Profile, 84, T, &[";"], r"\?[0-9a-f]{48,80}(;[0-9]{1,8}){1,4}$"),
+    rule(C2Profile, 90, T, &["=l3s"], r"\?[a-z0-9_-]{6,40}=l3s[a-z0-9_-]{60,}"),
     // Programs for boards that only worms ask for by name.
     rule(
         C2Profile,
@@ -133,6 +141,11 @@ pub(super) static PATTERNS: &[Pattern] = &[
         &["mozilla/4.0 (compatible)", "xml", "agent", "test", "asd", "mozila", "moxilla", "internet explore"],
         r"^(mozilla/[345]\.0 ?\(compatible\)|xml|agent|test|asd|mozila.*|moxilla.*|microsoft internet explorer ?|-|1|a|x|http|get)$",
     ),
+    // A browser's name with a part that it never had, or that only stands in front of another's.
+    rule(C2Profile, 84, A, &["; na; "], r"\(compatible; msie [0-9.]+; na; ?\)"),
+    rule(C2Profile, 60, A, &["; en)", "; vs2)"], r"msie [0-9.]+; windows nt [0-9.]+; (en|vs2)\)$"),
+    // Letters without a word, longer than any title.
+    rule(C2Profile, 61, T, &[".html", ".php"], r"^/[a-z_-]{120,}\.(html|php)$"),
     // Names that no browser has alone.
     rule(
         C2Profile,

@@ -3,6 +3,8 @@
 use super::{A, H, P, Pattern, Q, SignKind::*, T, rule};
 
 pub(super) static PATTERNS: &[Pattern] = &[
+    // Commands for another host (MS-WSMV): what administrators do by it, attackers do too.
+    rule(RemoteExecution, 72, T, &["/wsman"], r"^/wsman([/?]|$)"),
     rule(
         ExploitPath,
         92,

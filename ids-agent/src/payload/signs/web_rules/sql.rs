@@ -1,6 +1,6 @@
 //! SQL and its kin in requests.
 
-use super::{B, H, P, Pattern, Q, SignKind::*, rule};
+use super::{B, H, P, Pattern, Q, SignKind::*, T, rule};
 
 pub(super) static PATTERNS: &[Pattern] = &[
     rule(
@@ -146,6 +146,9 @@ pub(super) static PATTERNS: &[Pattern] = &[
         &["order by", "group by", "having "],
         r"['\x22)0-9]\)* (order by [0-9]+|group by [a-z0-9_., ]+ having|having [0-9]+ ?=)",
     ),
+    // What is left of it where the comment that hides it is never closed, and a placeholder that was not filled in.
+    rule(SqlInjection, 76, T, &["/*"], r"=/\*(!?[0-9]{0,5})?(%20|\+| )?(select|union)(%20|\+| )"),
+    rule(SqlInjection, 74, T, &["=[s", "=%5bs"], r"=(\[|%5b)(select|sql|sqli|sql injection|sql_injection|sql%20injection)(\]|%5d)"),
     rule(SqlInjection, 75, Q | P, &["order by", "having"], r"(order by|having) [0-9=, ]+ ?(--|#|/\*)"),
     rule(
         SqlInjection,
