@@ -39,8 +39,7 @@ fn begins_in_stream(front: [u8; FRONT_BYTES]) -> bool {
                     || capital(d)
                         && (e == b' '
                             || capital(e)
-                                && (f == b' '
-                                    || capital(f) && (g == b' ' || capital(g) && (h == b' ' || capital(h))))))
+                                && (f == b' ' || capital(f) && (g == b' ' || capital(g) && (h == b' ' || capital(h))))))
         }
     }
 }

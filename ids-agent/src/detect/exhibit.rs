@@ -189,6 +189,7 @@ mod tests {
             key: record.key,
             slot_first_seen_ns: record.start_ns,
             seen_ns: record.start_ns + 100 - at as u64,
+            index: at as u32,
             payload_len: *len as u32,
             bytes: vec![b'x'; *len].into(),
         };

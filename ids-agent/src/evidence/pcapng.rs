@@ -196,7 +196,7 @@ mod tests {
 
     fn packet(key: FlowKey, seen_ns: u64, bytes: &[u8], missing: u32) -> SampledPacket {
         let payload_len = bytes.len() as u32 + missing;
-        SampledPacket { key, slot_first_seen_ns: 0, seen_ns, payload_len, bytes: bytes.into() }
+        SampledPacket { key, slot_first_seen_ns: 0, seen_ns, index: 0, payload_len, bytes: bytes.into() }
     }
 
     /// What the project's own reader samples of a capture: key, time and payload.

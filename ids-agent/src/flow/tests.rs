@@ -335,6 +335,31 @@ fn a_flow_is_judged_at_first_sight_at_checkpoints_and_at_least_every_ten_seconds
 }
 
 #[test]
+fn a_flow_that_is_asked_for_is_judged_at_once() {
+    let mut table = FlowTable::new(&settings());
+    let mut slot = None;
+    let mut judged = Vec::new();
+    for tick in 1..=60u64 {
+        let now_ns = tick * 500 * MS;
+        let (at_ns, meta) = packet(now_ns - MS, false, ACK);
+        let slot = slot.get_or_insert_with(|| FlowSlot::begin(&meta, at_ns, Continuity::Continues));
+        slot.update(&meta, at_ns);
+        let mut batch = Batch { now_ns, ..Batch::default() };
+        batch.slots.push(SlotUpdate { cpu: 0, state: SlotState::Open, slot: *slot });
+        table.absorb(&batch);
+        if tick == 10 {
+            table.review(&key(0, true));
+            // Whom nobody knows.
+            table.review(&key(7, false));
+        }
+        let mut due = Vec::new();
+        table.due(now_ns, &mut due);
+        judged.extend(due.iter().map(|_| tick));
+    }
+    assert_eq!(judged, [1, 3, 10, 15, 35, 55]);
+}
+
+#[test]
 fn a_full_table_drops_probes_before_established_flows() {
     let settings = FlowSettings { flows_max: 8, ..settings() };
     let mut packets: Vec<Packet> = (0..6).map(|n| packet_of(0, n * MS, n % 2 == 1, ACK, 60)).collect();

@@ -164,6 +164,13 @@ impl Side {
         news
     }
 
+    /// Takes over what an earlier stretch of the same direction said.
+    pub(super) fn inherit(&mut self, earlier: Self) {
+        self.facts.signs = Signs::of_all([&earlier.facts.signs, &self.facts.signs].into_iter());
+        let asked = earlier.facts.questions.iter().chain(&self.facts.questions);
+        self.facts.questions = dns::distinct(asked);
+    }
+
     /// Lets the bytes go, which must have been read: the facts stand as they are from now on.
     pub(super) fn settle(&mut self) -> usize {
         self.raw.take().map_or(0, |raw| raw.bytes.len())

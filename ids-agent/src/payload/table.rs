@@ -32,7 +32,7 @@ pub struct PayloadTable {
     stats: PayloadStats,
 }
 
-/// Times a key may be in use at once: the connection that ends lingers while the next has begun.
+/// Stretches of a key between silences that are held apart; a connection that ends lingers while the next has begun.
 const SIDES_PER_KEY_MAX: usize = 8;
 
 /// Running totals of a `PayloadTable`.
@@ -94,18 +94,23 @@ impl PayloadTable {
             self.stats.bytes -= gone.iter().map(|side| side.held_bytes() as u64).sum::<u64>();
         }
         let sides = self.sides.touch_or_insert(&sample.key, SmallVec::new);
-        let place = match sides.iter().position(|side| side.slot_first_seen_ns == sample.slot_first_seen_ns) {
-            Some(place) => place,
-            None if sides.len() < SIDES_PER_KEY_MAX => {
-                sides.push(Side::new(sample.slot_first_seen_ns));
-                self.holding.push_back((sample.key, sample.slot_first_seen_ns));
-                sides.len() - 1
+        let known = sides.iter().position(|side| side.slot_first_seen_ns == sample.slot_first_seen_ns);
+        let place = known.unwrap_or_else(|| {
+            if sides.len() >= SIDES_PER_KEY_MAX {
+                // The first one holds the facts. What the next one said goes on with the one behind it.
+                if side::refresh(sides, &sample.key, self.string_bytes_max) == News::Signs {
+                    self.news.push(sample.key);
+                }
+                let gone = sides.remove(1);
+                self.stats.bytes -= gone.held_bytes() as u64;
+                if let Some(heir) = sides.get_mut(1) {
+                    heir.inherit(gone);
+                }
             }
-            None => {
-                self.stats.samples_unread += 1;
-                return;
-            }
-        };
+            sides.push(Side::new(sample.slot_first_seen_ns));
+            self.holding.push_back((sample.key, sample.slot_first_seen_ns));
+            sides.len() - 1
+        });
         let Some(side) = sides.get_mut(place) else { return };
         match side.push(sample, payload) {
             None => self.stats.samples_unread += 1,

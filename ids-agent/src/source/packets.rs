@@ -305,3 +305,47 @@ impl PacketTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An Ethernet frame with a TCP segment from one port.
+    fn frame(port: u16, payload: &[u8]) -> Vec<u8> {
+        let total = (40 + payload.len()) as u16;
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+        frame.extend([0x45, 0, total.to_be_bytes()[0], total.to_be_bytes()[1], 0, 0, 0x40, 0, 64, 6, 0, 0]);
+        frame.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend(port.to_be_bytes());
+        frame.extend([0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
+        frame.extend_from_slice(payload);
+        // What Ethernet adds to short frames is no payload.
+        frame.resize(frame.len().max(60), b'G');
+        frame
+    }
+
+    /// Which payload packets of a slot are sampled.
+    fn sampled(sample: &SampleSettings, payloads: &[&[u8]]) -> Vec<u32> {
+        let mut table = PacketTable::new(&PacketSettings::new(&FlowSettings::default(), sample));
+        let mut batch = Batch::default();
+        for (at, payload) in (0u64..).zip(payloads) {
+            let bytes = frame(40_000, payload);
+            table.packet(&Frame::new(&bytes, bytes.len()), Link::Ethernet, 1_000 + at, &mut batch);
+        }
+        assert_eq!(table.totals().counter(Counter::SamplesSent), batch.samples.len() as u64);
+        batch.samples.iter().map(|sample| sample.index).collect()
+    }
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+    const DATA: &[u8] = b"some more of the same body, as it comes";
+
+    #[test]
+    fn beyond_the_first_packets_those_that_begin_a_message_are_sampled_up_to_a_bound() {
+        let payloads = [DATA, DATA, REQUEST, DATA, REQUEST, b"GET ", DATA, REQUEST, REQUEST, REQUEST];
+        let sample = SampleSettings { packets: 2, heads: 9, bytes: 64 };
+        assert_eq!(sampled(&sample, &payloads), [0, 1, 2, 4, 7, 8]);
+        assert_eq!(sampled(&SampleSettings { heads: 0, ..sample }, &payloads), [0, 1]);
+        assert_eq!(sampled(&SampleSettings { packets: 0, ..sample }, &payloads), [2, 4, 7, 8]);
+        assert_eq!(sampled(&SampleSettings { packets: 4, heads: 3, ..sample }, &payloads), [0, 1, 2, 3]);
+    }
+}

@@ -39,6 +39,7 @@ fn document(number: u64, stage: &str, payload: usize) -> Document {
             direction: Direction::ToServer,
             slot_first_seen_ns: 1,
             seen_ns: 1,
+            index: 0,
             payload_len: payload as u32,
             bytes: "61".repeat(payload),
         }],

@@ -40,6 +40,17 @@ pub(super) static PAGE: &[&[Pattern]] = &[&[
     // An object that is told to write or run a file of its reader's.
     rule(80, &["clsid:"], r#"clsid:.{0,900}\.[a-z_]{3,40} ?[( ] ?[^;\n]{0,60}["'][a-z]:\\"#),
     rule(
+        78,
+        &["\"c:\\", "'c:\\"],
+        r#"\.(save|write|export|print|download|create|copy)[a-z_]{0,30} ?[( ] ?["'][a-z]:\\[^"'\n]{1,80}["']"#,
+    ),
+    // What a tool that tries every function of every object writes around its finding.
+    rule(
+        85,
+        &["argcount"],
+        r#"(progid|membername|prototype|targetfile) ?= ?".{0,300}argcount ?= ?[0-9]|argcount ?= ?[0-9]+ arg1 ?= ?"#,
+    ),
+    rule(
         80,
         &["wscript.shell", "shell.application", "adodb.stream"],
         r"(createobject|activexobject) ?\( ?.(wscript\.shell|shell\.application).{0,600}(\.run|\.exec|shellexecute)|adodb\.stream.{0,600}savetofile",
@@ -128,6 +139,10 @@ mod tests {
             "x=unescape('%u10df%u9231%ue8bf%u0001%ud9e1%u74d9%uf424%ufe13%ue1c0%u247d%u8d96%ue00a%uf909%u284e%ubaf5%ub293')",
             "<object classid='clsid:00000000-0000-0000-0000-000000000000' id='t'></object><script language='vbscript'>t.SaveToFile \"C:\\boot.ini\"</script>",
             "<object classid=\"clsid:0\" id=x></object><script>b=String(5000, \"A\"); x.Url = b</script>",
+            "%u10df%u9231%ue8bf%u0001\" +\n  \"%ud9e1%u74d9%uf424%ufe13\" +\n  \"%ue1c0%u247d%u8d96%ue00a\" +\n  \"%uf909%u284e%ubaf5%ub293\"",
+            "for (i=0;i<heapBlocks;i++) { memory[i] = spraySlide + shellcode; }",
+            "progid = \"LIB.Thing\"\nargCount = 1\narg1=\"c:\\windows\\system_.ini\"\ntarget.SaveAs arg1",
+            "Sub t\n Thing.SaveBarCode \"C:\\a.txt\"\nEnd Sub",
             "while (bigblock.length<slackspace) bigblock+=bigblock; fillblock = bigblock.substring(0, slackspace);",
         ];
         for page in attacks {
@@ -138,6 +153,8 @@ mod tests {
             "document.write(unescape(\"%3Cscript src='http://a.example/b.js' type='text/javascript'%3E%3C/script%3E\"));",
             "var t='%u4e2d%u6587%u7f51%u9875%u6807%u9898%u4e2d%u6587%u7f51%u9875%u6807%u9898%u4e2d%u6587%u7f51%u9875%u6807';",
             "<object classid=\"clsid:D27CDB6E-AE6D-11cf-96B8-444553540000\" width=\"550\" height=\"400\"><param name=\"movie\" value=\"a.swf\"></object>",
+            "fs.saveAs(\"report.pdf\"); console.log('c:\\\\temp');",
+            "cache[i] = name + suffix;",
             "if (window.ActiveXObject) { x = new ActiveXObject(\"Microsoft.XMLHTTP\"); }",
         ];
         for page in pages {

@@ -45,7 +45,7 @@ const DSSETUP: Uuid = uuid(0x3919_286a, 0xb10c, 0x11d0, [0x9b, 0xa8, 0x00, 0xc0,
 /// The activation of old DCOM (IRemoteActivation).
 const ACTIVATION: Uuid = uuid(0x4d9f_4ab8, 0x7d1c, 0x11cf, [0x86, 0x1e, 0x00, 0x20, 0xaf, 0x6e, 0x7c, 0x57]);
 /// MS-RRP.
-const WINREG: Uuid = uuid(0x338c_d001, 0x2244, 0x31f1, [0xaa, 0xaa, 0x90, 0x00, 0x90, 0x00, 0x10, 0x03]);
+const WINREG: Uuid = uuid(0x338c_d001, 0x2244, 0x31f1, [0xaa, 0xaa, 0x90, 0x00, 0x38, 0x00, 0x10, 0x03]);
 /// MS-EVEN.
 const EVENTLOG: Uuid = uuid(0x8227_3fdc, 0xe32a, 0x18c3, [0x3f, 0x78, 0x82, 0x79, 0x29, 0xdc, 0x23, 0xea]);
 /// The same in its later version (MS-EVEN6).
@@ -211,6 +211,7 @@ fn of_call(interface: Option<Uuid>, function: u16, stub: &[u8], signs: &mut Sign
 fn of_inquiry(interface: Option<Uuid>, function: u16, signs: &mut Signs) {
     let (kind, sureness, what): (_, _, &[u8]) = match (interface, function) {
         (Some(LSARPC), 43) => (SignKind::DirectoryTheft, 88, b"LsarRetrievePrivateData"),
+        (Some(LSARPC), 29 | 30) => (SignKind::DirectoryTheft, 80, b"LsarSetSecret or LsarQuerySecret"),
         (Some(WINREG), 20 | 31) => (SignKind::DirectoryTheft, 90, b"BaseRegSaveKey"),
         (Some(WINREG), 6 | 22) => (SignKind::RemoteExecution, 72, b"BaseRegSetValue"),
         // The hives of all users: who is logged on.

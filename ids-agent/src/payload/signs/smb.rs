@@ -66,7 +66,9 @@ fn smb2(message: &[u8], share: &mut Share, signs: &mut Signs) {
         3 => {
             let path = plain(message);
             let is_drive = |end: &[u8]| matches!(end, [b'\\', b'a'..=b'z', b'$']);
-            if path.ends_with(b"\\admin$") || path.len().checked_sub(3).and_then(|at| path.get(at..)).is_some_and(is_drive) {
+            if path.ends_with(b"\\admin$")
+                || path.len().checked_sub(3).and_then(|at| path.get(at..)).is_some_and(is_drive)
+            {
                 *share = Share::Admin;
             }
             names(message, signs);
@@ -84,9 +86,8 @@ fn smb2(message: &[u8], share: &mut Share, signs: &mut Signs) {
 /// Whether a file is created or replaced of which the name is that of a program (MS-SMB2, section 2.2.13).
 fn writes_program(message: &[u8]) -> bool {
     const FILE_WRITE_DATA: u32 = 0x2;
-    const PROGRAMS: [&[u8]; 12] = [
-        b".exe", b".dll", b".sys", b".bat", b".cmd", b".ps1", b".vbs", b".js", b".hta", b".scr", b".cpl", b".xll",
-    ];
+    const PROGRAMS: [&[u8]; 12] =
+        [b".exe", b".dll", b".sys", b".bat", b".cmd", b".ps1", b".vbs", b".js", b".hta", b".scr", b".cpl", b".xll"];
     let word = |at: usize| message.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_le_bytes);
     let half = |at: usize| message.get(at..at + 2).and_then(|two| two.try_into().ok()).map_or(0, u16::from_le_bytes);
     let (access, disposition) = (word(64 + 24), word(64 + 36));

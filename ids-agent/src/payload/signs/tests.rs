@@ -15,7 +15,7 @@ fn stream(guess: Guess, samples: &[&[u8]]) -> Signs {
             Piece { end, wire_len: sample.len() as u32, joined: true }
         })
         .collect();
-    of_stream(guess, &Pieces { bytes: &bytes, pieces: &pieces })
+    of_stream(guess, Place::Beginning, &Pieces { bytes: &bytes, pieces: &pieces }, &mut Contexts::default())
 }
 
 fn surest(signs: &Signs) -> Option<(SignKind, u8)> {
@@ -65,6 +65,148 @@ fn a_service_made_from_afar_is_surer_than_a_look_at_the_services() {
     let repeated = surest(&stream(known(AppProto::Dcerpc), &[&bind(&SVCCTL), &bind(&SVCCTL), &bind(&SVCCTL)]));
     assert_eq!(repeated, look);
     assert_eq!(surest(&stream(known(AppProto::Dcerpc), &[&bind(&SAMR)])), None);
+}
+
+/// An interface as on the wire.
+fn interface(text: &str) -> Vec<u8> {
+    let bytes = |hex: &str| -> Vec<u8> {
+        (0..hex.len() / 2).filter_map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()).collect()
+    };
+    let parts: Vec<Vec<u8>> = text.split('-').map(bytes).collect();
+    let little = |part: &[u8]| part.iter().rev().copied().collect::<Vec<u8>>();
+    [little(&parts[0]), little(&parts[1]), little(&parts[2]), parts[3].clone(), parts[4].clone()].concat()
+}
+
+#[test]
+fn calls_that_list_steal_or_remove_are_told_from_those_that_look() {
+    let cases = [
+        ("12345778-1234-abcd-ef00-0123456789ab", 43, SignKind::DirectoryTheft),
+        ("338cd001-2244-31f1-aaaa-900038001003", 20, SignKind::DirectoryTheft),
+        ("338cd001-2244-31f1-aaaa-900038001003", 4, SignKind::DirectorySearch),
+        ("82273fdc-e32a-18c3-3f78-827929dc23ea", 0, SignKind::RemoteExecution),
+        ("12345778-1234-abcd-ef00-0123456789ac", 13, SignKind::DirectorySearch),
+        ("4b324fc8-1670-01d3-1278-5a47bf6ee188", 12, SignKind::DirectorySearch),
+        ("9556dc99-828c-11cf-a37e-00aa003240c7", 24, SignKind::RemoteExecution),
+    ];
+    for (name, function, kind) in cases {
+        let found = surest(&stream(known(AppProto::Dcerpc), &[&bind(&interface(name)), &call(function, &[7; 40])]));
+        assert!(found.is_some_and(|(found, sureness)| found == kind && sureness >= 70), "{name}: {found:?}");
+        // Sealed arguments and an answer that was not sampled change nothing; another function does.
+        let other = surest(&stream(known(AppProto::Dcerpc), &[&bind(&interface(name)), &call(44, &[7; 40])]));
+        assert!(other.is_none_or(|(_, sureness)| sureness < 70), "{name}: {other:?}");
+    }
+}
+
+#[test]
+fn print_clients_wait_for_changes_and_only_one_flag_alone_is_forced() {
+    let spooler = interface("12345678-1234-abcd-ef00-0123456789ab");
+    let wait = |flags: u32| {
+        let stub = [&[9; 20][..], &flags.to_le_bytes(), &[0; 4], b"\\\0\\\0A\0\0\0"].concat();
+        surest(&stream(known(AppProto::Dcerpc), &[&bind(&spooler), &call(65, &stub)]))
+    };
+    assert_eq!(wait(0x100).map(|sign| sign.0), Some(SignKind::Coercion));
+    assert_eq!(wait(0xff00), None);
+}
+
+#[test]
+fn an_application_that_is_scripted_from_afar_is_named_by_its_function() {
+    let scripting = interface("00020400-0000-0000-c000-000000000046");
+    let name: Vec<u8> = "RegisterXLL".bytes().flat_map(|byte| [byte, 0]).collect();
+    let asks = [&[1; 48][..], &name].concat();
+    let found = stream(known(AppProto::Dcerpc), &[&bind(&scripting), &call(5, &asks)]);
+    assert_eq!(surest(&found), Some((SignKind::RemoteExecution, 90)));
+    // The same words in a call of something else are a text.
+    assert_eq!(surest(&stream(known(AppProto::Dcerpc), &[&bind(&SAMR), &call(5, &asks)])), None);
+}
+
+#[test]
+fn one_look_at_all_endpoints_is_a_tool_and_a_question_for_one_is_a_client() {
+    let mapper = interface("e1af8308-5d1f-11c9-91a4-08002b14a0fa");
+    let all = surest(&stream(known(AppProto::Dcerpc), &[&bind(&mapper), &call(2, &[0; 40])]));
+    assert_eq!(all.map(|sign| sign.0), Some(SignKind::DirectorySearch));
+    assert_eq!(surest(&stream(known(AppProto::Dcerpc), &[&bind(&mapper), &call(2, &[1; 40])])), None);
+    assert_eq!(surest(&stream(known(AppProto::Dcerpc), &[&bind(&mapper), &call(3, &[0; 40])])), None);
+}
+
+#[test]
+fn what_calls_were_bound_to_holds_behind_a_silence() {
+    let (bound, create) = (bind(&SVCCTL), call(12, &[1; 40]));
+    let mut contexts = Contexts::default();
+    let mut read = |bytes: &[u8], place| {
+        let pieces = [Piece { end: bytes.len() as u32, wire_len: bytes.len() as u32, joined: false }];
+        surest(&of_stream(known(AppProto::Dcerpc), place, &Pieces { bytes, pieces: &pieces }, &mut contexts))
+    };
+    assert_eq!(read(&create, Place::Beginning), None);
+    assert_eq!(read(&bound, Place::Beginning).map(|sign| sign.1), Some(74));
+    assert_eq!(read(&create, Place::BehindSilence).map(|sign| sign.1), Some(88));
+}
+
+/// An SMB 2 request with its body.
+fn smb2(command: u8, body: &[u8]) -> Vec<u8> {
+    let mut message = b"\0\0\0\0\xfeSMB\x40\0\0\0\0\0\0\0".to_vec();
+    message.extend([command, 0]);
+    message.resize(4 + 64, 0);
+    message.extend(body);
+    message
+}
+
+fn connect_share(path: &str) -> Vec<u8> {
+    let wide: Vec<u8> = path.bytes().flat_map(|byte| [byte, 0]).collect();
+    smb2(3, &[&[9, 0, 0, 0, 72, 0, wide.len() as u8, 0][..], &wide].concat())
+}
+
+fn create_file(name: &str, access: u32, disposition: u32) -> Vec<u8> {
+    let wide: Vec<u8> = name.bytes().flat_map(|byte| [byte, 0]).collect();
+    let mut body = vec![57, 0, 0, 0];
+    body.resize(24, 0);
+    body.extend(access.to_le_bytes());
+    body.extend([0; 8]);
+    body.extend(disposition.to_le_bytes());
+    body.extend([0; 4]);
+    body.extend([120, 0, wide.len() as u8, 0]);
+    body.extend([0; 8]);
+    body.extend(wide);
+    smb2(5, &body)
+}
+
+#[test]
+fn a_program_written_to_a_share_for_administrators_is_told_from_files_on_other_shares() {
+    let found = |share: &str, name: &str, access, disposition| {
+        surest(&stream(known(AppProto::Smb), &[&connect_share(share), &create_file(name, access, disposition)]))
+    };
+    let drop = (SignKind::RemoteExecution, 84);
+    assert_eq!(found("\\\\host\\C$", "Windows\\Temp\\a.dll", 0x0017_019f, 2), Some(drop));
+    assert_eq!(found("\\\\host\\ADMIN$", "a.exe", 0x2, 5), Some(drop));
+    for (share, name, access, disposition) in [
+        ("\\\\host\\C$", "Windows\\notepad.exe", 0x80, 1),
+        ("\\\\host\\C$", "report.docx", 0x0017_019f, 2),
+        ("\\\\host\\public", "setup.exe", 0x0017_019f, 2),
+        ("\\\\host\\music$", "setup.exe", 0x0017_019f, 2),
+    ] {
+        let other = found(share, name, access, disposition);
+        assert!(other.is_none_or(|(_, sureness)| sureness < 70), "{share} {name}: {other:?}");
+    }
+}
+
+#[test]
+fn a_ticket_asked_for_in_the_weakest_cipher_alone_is_told() {
+    let ask = |ciphers: &[u8]| {
+        let list: Vec<u8> = ciphers.iter().flat_map(|cipher| [2, 1, *cipher]).collect();
+        let body = [
+            &b"\x6a\x30\x30\x2e\xa1\x03\x02\x01\x05\xa2\x03\x02\x01\x0a\xa4\x20\x30\x1e"[..],
+            &[0xa8, list.len() as u8 + 2, 0x30, list.len() as u8],
+            &list,
+        ]
+        .concat();
+        let framed = [&(body.len() as u32).to_be_bytes()[..], &body].concat();
+        let piece = [Piece { end: body.len() as u32, wire_len: body.len() as u32, joined: false }];
+        let datagram = surest(&of_datagrams(&Pieces { bytes: &body, pieces: &piece }, [50_000, 88]));
+        assert_eq!(surest(&stream(Guess::Nothing, &[&framed])), datagram);
+        datagram
+    };
+    assert_eq!(ask(&[23]).map(|sign| sign.0), Some(SignKind::WeakTicket));
+    assert_eq!(ask(&[18, 17, 23]), None);
+    assert_eq!(ask(&[18]), None);
 }
 
 #[test]
@@ -120,13 +262,14 @@ fn conversations_of_lines_are_read() {
         let found = surest(&stream(guess, &[bytes]));
         assert!(found.is_some_and(|(found, sureness)| found == kind && sureness >= 70), "{bytes:?}: {found:?}");
     }
-    let harmless: [(Guess, &[u8]); 6] = [
+    let harmless: [(Guess, &[u8]); 7] = [
         (Guess::UserCommand, b"USER anonymous\r\nCWD /pub/a/rather/long/path\r\n"),
         (known(AppProto::Telnet), b"$ id\r\nuid=0(root) gid=0(root)\r\n"),
         (Guess::Nothing, b"NICK alice\r\nUSER alice 0 * :Alice\r\nJOIN #rust\r\nPRIVMSG #rust :hello, scan this\r\n"),
         (known(AppProto::Smtp), b"EHLO mail.example.org\r\nMAIL FROM:<a@example.org>\r\n"),
         (known(AppProto::Smtp), b"HELO laptop\r\n"),
         (Guess::Nothing, b"MZ is where a program begins\r\n"),
+        (Guess::Nothing, b"NICK Guest-0262937047\r\nUSER guest 0 * :Guest\r\n"),
     ];
     for (guess, bytes) in harmless {
         let found = surest(&stream(guess, &[bytes]));
@@ -147,6 +290,12 @@ fn formats_with_their_own_rules_are_read() {
     assert_eq!(surest(&stream(known(AppProto::Mqtt), &[&good])), None);
     let roast = b"0\x84\0\0\0\x40\x02\x01\x05c\x87\x14servicePrincipalName";
     assert_eq!(surest(&stream(known(AppProto::Ldap), &[roast])).map(|s| s.0), Some(SignKind::DirectorySearch));
+    // A server's rule asks for one group of its own.
+    let sealed =
+        b"\0\0\0\x50\x05\x04\x04\xff\0\x0c\0\x0c0\x84\0\0\0\x40\x02\x01\x0cc\xa3\x0esamAccountName\x04\rDomain Admins";
+    assert_eq!(surest(&stream(known(AppProto::Ldap), &[sealed])).map(|s| s.0), Some(SignKind::DirectorySearch));
+    let staff = b"0\x84\0\0\0\x40\x02\x01\x0cc\xa3\x0esamAccountName\x04\x05Staff";
+    assert_eq!(surest(&stream(known(AppProto::Ldap), &[staff])), None);
     let slammer = [&[4][..], &[1; 375]].concat();
     let piece = [Piece { end: 376, wire_len: 376, joined: false }];
     let worm = |ports| surest(&of_datagrams(&Pieces { bytes: &slammer, pieces: &piece }, ports)).map(|s| s.0);

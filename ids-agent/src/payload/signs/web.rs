@@ -14,6 +14,8 @@ use super::{
 
 /// Bytes of a target or header value beyond which it is no address and no cookie, but a lever.
 const RUN_BYTES_MIN: usize = 200;
+/// The same for a name and a password in base64.
+const BASIC_BYTES_MIN: usize = 700;
 
 /// Which part of a conversation some bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +146,13 @@ fn request(bytes: &[u8], signs: &mut Signs) {
         if name.eq_ignore_ascii_case(b"host") && is_bare_address(value) {
             signs.add(SignKind::AddressHost, 42, value);
         }
+        // A name and a password are short, whatever they are; other schemes carry tickets.
+        if name.eq_ignore_ascii_case(b"authorization")
+            && value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
+            && value.len() >= BASIC_BYTES_MIN
+        {
+            signs.add(SignKind::MalformedRequest, 80, value);
+        }
         if name.eq_ignore_ascii_case(b"user-agent") {
             let value = normal(value);
             REQUEST.find(Place::Agent, &value, signs);
@@ -218,7 +227,9 @@ fn caller(method: &[u8], target: &[u8], headers: &[u8], whole: Whole, signs: &mu
 fn is_random(target: &[u8]) -> bool {
     let name = target.strip_prefix(b"/").unwrap_or(target);
     let counts = |is: fn(&u8) -> bool| name.iter().filter(|byte| is(byte)).count();
+    // Questions for a certificate's state are base64 too: a sequence in a sequence (RFC 6960, appendix A.1).
     name.len() >= 40
+        && !matches!(name, [b'M', b'D'..=b'I', ..])
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         && counts(u8::is_ascii_uppercase) >= 8
         && counts(u8::is_ascii_lowercase) >= 8

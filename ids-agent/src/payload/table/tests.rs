@@ -3,7 +3,10 @@
 use ids_common::wire::{PROTO_TCP, PROTO_UDP};
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    super::{AppProto, Login, SignKind, dns, read, tls},
+    *,
+};
 use crate::fabricated::{Back, Fabricated, SEC, There, host, key, samples};
 
 fn tcp() -> FlowKey {
@@ -12,12 +15,7 @@ fn tcp() -> FlowKey {
 
 /// A record of `key` that lasts from `start_ns` for ten seconds.
 fn record(key: FlowKey, start_ns: u64) -> FlowRecord {
-    Fabricated::new(key, start_ns)
-        .packet(There, 0, 1)
-        .packet(Back, 0, 1)
-        .wait(10 * SEC)
-        .packet(There, 0, 1)
-        .record()
+    Fabricated::new(key, start_ns).packet(There, 0, 1).packet(Back, 0, 1).wait(10 * SEC).packet(There, 0, 1).record()
 }
 
 fn facts(entries: &[(FlowKey, u64, u32, &[u8])]) -> PayloadFacts {
@@ -28,8 +26,7 @@ fn facts(entries: &[(FlowKey, u64, u32, &[u8])]) -> PayloadFacts {
 
 #[test]
 fn a_tls_flow_joins_both_hellos() {
-    let (client, server) =
-        (tls::tests::client_hello_record("www.example.net", 0), tls::tests::server_hello_record());
+    let (client, server) = (tls::tests::client_hello_record("www.example.net", 0), tls::tests::server_hello_record());
     let facts = facts(&[(tcp(), 0, 0, &client), (tcp().reversed(), 1, 0, &server)]);
     let tls = facts.tls.unwrap_or_default();
     assert_eq!(facts.app, AppProto::Tls);
@@ -70,8 +67,7 @@ fn a_cut_sample_ends_the_stream() {
 #[test]
 fn dns_over_udp_gives_name_and_answer() {
     let key = key(host(0, 0, 1), 40_000, host(0, 0, 2), 53, PROTO_UDP);
-    let (query, response) =
-        (dns::tests::query("www.example.net", 16), dns::tests::response("www.example.net", 0, 1));
+    let (query, response) = (dns::tests::query("www.example.net", 16), dns::tests::response("www.example.net", 0, 1));
     let facts = facts(&[(key, 0, 0, &query), (key.reversed(), 1, 0, &response)]);
     let dns = facts.dns.unwrap_or_default();
     assert_eq!(facts.app, AppProto::Dns);
@@ -81,8 +77,7 @@ fn dns_over_udp_gives_name_and_answer() {
 
 #[test]
 fn banners_are_told_by_side() {
-    let facts =
-        facts(&[(tcp(), 0, 0, b"SSH-2.0-libssh2_1.9\r\n"), (tcp().reversed(), 1, 0, b"SSH-2.0-x\x1b[0m\r\n")]);
+    let facts = facts(&[(tcp(), 0, 0, b"SSH-2.0-libssh2_1.9\r\n"), (tcp().reversed(), 1, 0, b"SSH-2.0-x\x1b[0m\r\n")]);
     let ssh = facts.ssh.unwrap_or_default();
     assert_eq!(ssh.client.as_deref(), Some("SSH-2.0-libssh2_1.9"));
     assert_eq!(ssh.server.as_deref(), Some("SSH-2.0-x\\x1b[0m"));
@@ -103,6 +98,78 @@ fn a_failed_login_shows() {
         (tcp().reversed(), 1, 0, b"HTTP/1.1 401 Unauthorized\r\n\r\n"),
     ]);
     assert_eq!(http.login, Login::Failed);
+}
+
+/// A request that says nothing, and one that is an attack.
+const PLAIN: &[u8] = b"GET /a HTTP/1.1\r\nHost: a.example\r\n\r\n";
+const ATTACK: &[u8] = b"GET /a?id=1+union+all+select+1,2,3-- HTTP/1.1\r\nHost: a.example\r\n\r\n";
+
+#[test]
+fn a_later_request_shows_its_signs_and_leaves_the_facts_as_they_were() {
+    let early = [(tcp(), 0, 0, PLAIN), (tcp(), 0, 1, PLAIN), (tcp(), 0, 2, PLAIN)];
+    let late = [&early[..], &[(tcp(), 0, 9, ATTACK)]].concat();
+    let (before, after) = (facts(&early), facts(&late));
+    assert!(before.signs.is_none());
+    assert_eq!(
+        after.signs.as_deref().and_then(|signs| signs.forward.first()).map(|s| s.kind),
+        Some(SignKind::SqlInjection)
+    );
+    assert_eq!(PayloadFacts { signs: None, ..after }, before);
+}
+
+#[test]
+fn what_comes_behind_a_silence_is_looked_at_too() {
+    let after = facts(&[(tcp(), 0, 0, PLAIN), (tcp(), 5 * SEC, 0, ATTACK)]);
+    assert_eq!(
+        after.signs.as_deref().and_then(|signs| signs.forward.first()).map(|s| s.kind),
+        Some(SignKind::SqlInjection)
+    );
+    assert_eq!(after.forward.bytes as usize, PLAIN.len());
+}
+
+#[test]
+fn what_was_said_between_many_silences_is_kept_though_the_bytes_are_not() {
+    let mut entries = vec![(tcp(), 0, 0, PLAIN), (tcp(), SEC, 0, ATTACK)];
+    entries.extend((2..3 * SIDES_PER_KEY_MAX as u64).map(|at| (tcp(), SEC + at, 0, PLAIN)));
+    let mut table = PayloadTable::new(&PayloadSettings::default());
+    table.absorb(&samples(&entries));
+    let facts = table.facts(&record(tcp(), 0));
+    assert_eq!(
+        facts.signs.as_deref().and_then(|signs| signs.forward.first()).map(|s| s.kind),
+        Some(SignKind::SqlInjection)
+    );
+    assert_eq!(table.stats().bytes as usize, SIDES_PER_KEY_MAX * PLAIN.len());
+}
+
+#[test]
+fn a_stream_that_was_told_stays_so_behind_a_silence() {
+    // Encrypted bytes look like anything at all.
+    let hello: &[u8] = b"SSH-2.0-a\r\n";
+    let noise = [&[0x90; 64][..], b"\xeb\x10"].concat();
+    assert!(facts(&[(tcp(), 0, 0, hello), (tcp(), 5 * SEC, 0, &noise)]).signs.is_none());
+    assert!(facts(&[(tcp(), 0, 0, &noise)]).signs.is_some());
+}
+
+#[test]
+fn signs_are_news_once() {
+    let mut table = PayloadTable::new(&PayloadSettings::default());
+    table.absorb(&samples(&[(tcp(), 0, 0, PLAIN)]));
+    assert!(table.take_news().is_empty());
+    table.absorb(&samples(&[(tcp(), 0, 5, ATTACK)]));
+    assert_eq!(table.take_news(), [tcp()]);
+    assert!(table.take_news().is_empty());
+    table.absorb(&samples(&[(tcp(), 0, 6, PLAIN)]));
+    assert!(table.take_news().is_empty());
+}
+
+#[test]
+fn samples_of_all_stretches_are_given_back_and_read_to_the_same_facts() {
+    let mut table = PayloadTable::new(&PayloadSettings::default());
+    table.absorb(&samples(&[(tcp(), 5, 0, PLAIN), (tcp(), 5, 7, ATTACK), (tcp(), 5 * SEC, 0, PLAIN)]));
+    let record = record(tcp(), 5);
+    let packets = table.packets(&record);
+    assert_eq!(packets.iter().map(|packet| packet.index).collect::<Vec<_>>(), [0, 7, 0]);
+    assert_eq!(read(&record.key, &packets, 256), table.facts(&record));
 }
 
 #[test]

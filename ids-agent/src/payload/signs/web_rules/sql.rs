@@ -137,7 +137,8 @@ pub(super) static PATTERNS: &[Pattern] = &[
         80,
         Q | P | H,
         &["select"],
-        r"\(? ?\bselect\b.{1,120}\b(from|concat|count ?\(|char ?\(|chr ?\(|cast ?\(|case when|@@[a-z]|user ?\(|database ?\(|version ?\(|substr|ascii ?\()[^a-z].{0,200}(where|limit|--|#|/\*|\)|group by|and |or |from [a-z_]+$)",
+        // People search for the words; a statement stands where a value begins or behind a sign, and names a column.
+        r"(^|[=('\x22`;|,+*/&-]|\b(and|or|union|if|not|in|all|distinct|then|exists)) ?\(* ?select\b[ (]*((concat|count ?\(|char ?\(|chr ?\(|cast ?\(|case when|@@[a-z]|user ?\(|database ?\(|version ?\(|substr|ascii ?\()|[^ f&].{0,120}?\b(from|concat|count ?\(|char ?\(|chr ?\(|cast ?\(|case when|@@[a-z]|user ?\(|database ?\(|version ?\(|substr|ascii ?\()[^a-z]).{0,200}(where|limit|--|#|/\*|\)|group by|and |or |from [a-z_]+$)",
     ),
     rule(
         SqlInjection,
@@ -148,7 +149,13 @@ pub(super) static PATTERNS: &[Pattern] = &[
     ),
     // What is left of it where the comment that hides it is never closed, and a placeholder that was not filled in.
     rule(SqlInjection, 76, T, &["/*"], r"=/\*(!?[0-9]{0,5})?(%20|\+| )?(select|union)(%20|\+| )"),
-    rule(SqlInjection, 74, T, &["=[s", "=%5bs"], r"=(\[|%5b)(select|sql|sqli|sql injection|sql_injection|sql%20injection)(\]|%5d)"),
+    rule(
+        SqlInjection,
+        74,
+        T,
+        &["=[s", "=%5bs"],
+        r"=(\[|%5b)(select|sql|sqli|sql injection|sql_injection|sql%20injection)(\]|%5d)",
+    ),
     rule(SqlInjection, 75, Q | P, &["order by", "having"], r"(order by|having) [0-9=, ]+ ?(--|#|/\*)"),
     rule(
         SqlInjection,
