@@ -139,7 +139,10 @@ impl Packet for XdpPacket {
 
     #[inline(always)]
     fn front(&self, at: u32) -> Option<[u8; FRONT_BYTES]> {
-        self.read(self.offset(at as usize))
+        // Read anew: were the bounds kept from the parser on, all between would be verified for each depth that it reached.
+        let context = XdpContext::new(self.ctx);
+        let linear = Linear { data: context.data(), data_end: context.data_end() };
+        linear.read(self.offset(at as usize))
     }
 
     #[inline(always)]
@@ -301,7 +304,10 @@ impl Packet for SkbPacket {
     #[inline(always)]
     fn front(&self, at: u32) -> Option<[u8; FRONT_BYTES]> {
         let at = self.counters.forget(u64::from(at)) as usize & OFFSET_MAX;
-        self.linear.read(at).or_else(|| SkbWhole(self).read(at))
+        // Read anew, as in `XdpPacket`.
+        let context = TcContext::new(self.skb);
+        let linear = Linear { data: context.data(), data_end: context.data_end() };
+        linear.read(at).or_else(|| SkbWhole(self).read(at))
     }
 
     #[inline(always)]

@@ -36,7 +36,10 @@ pub(crate) fn sample<P: Packet>(
     if meta.payload_len == 0 || counted.payload_packets >= settings.sample_among() || meta.key.is_later_fragment() {
         return;
     }
-    if counted.payload_packets >= settings.sample_packets() && !begins_message(packet, meta) {
+    // One word for both ways to here, so that what comes behind is verified once.
+    let early = counters.forget(u64::from(counted.payload_packets < settings.sample_packets()));
+    let wanted = if early != 0 { early } else { begins_message(packet, meta, counters) };
+    if counters.forget(wanted) == 0 {
         return;
     }
     let reachable = packet.captured_len().saturating_sub(meta.payload_at);
@@ -60,10 +63,17 @@ pub(crate) fn sample<P: Packet>(
 }
 
 #[inline(always)]
-fn begins_message<P: Packet>(packet: &P, meta: &PacketMeta) -> bool {
+fn begins_message<P: Packet>(packet: &P, meta: &PacketMeta, counters: Counters) -> u64 {
     // Behind a shorter payload stands padding, or nothing.
-    meta.payload_len >= message::FRONT_BYTES as u32
-        && packet.front(meta.payload_at).is_some_and(|front| message::begins(front, meta.key.proto))
+    if meta.payload_len < message::FRONT_BYTES as u32 {
+        return 0;
+    }
+    let Some(front) = packet.front(meta.payload_at) else { return 0 };
+    // How it was read is not followed up, nor what the parser knew of the protocol: all behind the parser would be verified
+    // for each.
+    let front = counters.forget(u64::from_le_bytes(front));
+    let proto = counters.forget(u64::from(meta.key.proto)) as u8;
+    u64::from(message::begins(front, proto))
 }
 
 #[inline(always)]

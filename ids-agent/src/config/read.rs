@@ -370,7 +370,10 @@ mod tests {
             "ids.toml:3: unknown key `idle_timeout_sec` in [flow]; did you mean `idle_timeout_secs`?"
         );
         assert_eq!(fault("[metric]\n"), "ids.toml:1: unknown key `metric`; did you mean `metrics`?");
-        assert_eq!(fault("[sample]\nq = 1\n"), "ids.toml:2: unknown key `q` in [sample]; it takes packets, bytes");
+        assert_eq!(
+            fault("[sample]\nq = 1\n"),
+            "ids.toml:2: unknown key `q` in [sample]; it takes packets, heads, bytes"
+        );
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl PacketSettings {
 
 fn begins_message(frame: &Frame<'_>, meta: &PacketMeta) -> bool {
     let front = frame.payload(meta, message::FRONT_BYTES);
-    front.try_into().is_ok_and(|front| message::begins(front, meta.key.proto))
+    front.try_into().is_ok_and(|front| message::begins(u64::from_le_bytes(front), meta.key.proto))
 }
 
 /// Slots of the directions that spoke lately.
