@@ -151,7 +151,8 @@ fn suricata_is_started_started_again_and_ended_with_the_agent() {
         let rules = rules_of(&ran);
         assert!(rules >= 2.0, "{ran:?}");
         agent.await_page("/metrics", |_, page| answers(page, 1.0, rules));
-        fs::write(&more, "alert udp any any -> any 5353 (msg:\"more\"; nonsense; sid:1900902; rev:2;)\n").unwrap();
+        let wrong = |number| format!("alert udp any any -> any 5353 (msg:\"more\"; nonsense; sid:{number}; rev:1;)\n");
+        fs::write(&more, (1_901_000..1_901_050).map(wrong).collect::<String>()).unwrap();
         update().fails(1, &["`suricata -T` refuses the rules", "nonsense", "stay in force"]);
         let ran = ids(&["rules", "rollback", "--config", &config]);
         assert!(ran.code == Some(0) && ran.out.contains("1 rules; taken by the Suricata that runs"), "{ran:?}");

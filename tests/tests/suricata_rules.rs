@@ -275,7 +275,9 @@ fn every_local_rule_has_a_case_and_a_number_of_ours() {
     assert_eq!(written.keys().copied().collect::<BTreeSet<_>>(), cases);
     for (sid, rule) in written {
         assert!((1_950_000..1_951_000).contains(&sid), "{sid} is not of our block");
-        for part in ["msg:\"IDS LOCAL ", "classtype:", "mitre_technique_id T", "rev:"] {
+        for part in
+            ["msg:\"IDS LOCAL ", "classtype:", "mitre_technique_id T", "signature_severity ", "confidence ", "rev:"]
+        {
             assert!(rule.contains(part), "{sid} lacks {part}");
         }
     }
