@@ -229,11 +229,14 @@ fn labels_without_columns_or_rows_are_an_error() {
 
 #[test]
 fn attacks_in_disguise_are_scored_against_those_without() {
-    let folder = folder();
+    let mut folder = folder();
+    let mut none = Scene::default();
+    lookups(&mut none, 2);
+    folder.capture("none.pcap", "DDOS", "dst port 9", "one", none);
     let output = folder.eval_with("out", &["--evasion".as_ref()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&fs::read(folder.path("out/evasion.json")).unwrap()).unwrap();
-    // The scan is seen; the three probes are not; a scenario has no flows to disguise.
+    // The scan is seen; the three probes are not; a filter that picks no flow leaves nothing to disguise.
     holds(&report, "/clean/families/port_scan", 1.0);
     holds(&report, "/clean/families/flood", 0.0);
     holds(&report, "/clean/attack_recall", 200.0 / 203.0);
