@@ -33,7 +33,7 @@ const fn signature(id: u32, class: Class, kind: &'static str, text: &'static str
 }
 
 /// Every signature, by id. Each class has a block of one hundred.
-pub static SIGNATURES: [Signature; 68] = [
+pub static SIGNATURES: [Signature; 70] = [
     signature(1_900_100, Class::PortScan, "", "IDS port scan", SCAN),
     signature(1_900_101, Class::PortScan, "syn_scan", "IDS port scan, SYN", SCAN),
     signature(1_900_102, Class::PortScan, "connect_scan", "IDS port scan, full connections", SCAN),
@@ -67,6 +67,8 @@ pub static SIGNATURES: [Signature; 68] = [
     signature(1_900_210, Class::Flood, "spoofed_icmp", "IDS ICMP flood from many sources", DOS),
     signature(1_900_211, Class::Flood, "udp_repeated", "IDS UDP flood of one datagram", DOS),
     signature(1_900_212, Class::Flood, "connect", "IDS connection flood", DOS),
+    signature(1_900_213, Class::Flood, "reflected_tcp", "IDS reflected TCP flood", DOS),
+    signature(1_900_214, Class::Flood, "spoofed_ip", "IDS flood of an IP protocol from many sources", DOS),
     signature(1_900_300, Class::AppDos, "", "IDS application denial of service", DOS),
     signature(1_900_301, Class::AppDos, "slow_requests", "IDS slow requests", DOS),
     signature(1_900_302, Class::AppDos, "hoarded_connections", "IDS hoarded connections", DOS),

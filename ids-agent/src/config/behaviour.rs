@@ -241,7 +241,7 @@ impl Default for BruteForceSettings {
             web_tries_60s: 20.0,
             sessions_60s: 10.0,
             sessions_600s: 20.0,
-            outside_sessions_60s: 7.0,
+            outside_sessions_60s: 6.0,
             outside_sessions_600s: 12.0,
             outside_sessions_3600s: 40.0,
             session_secs_max: 300,

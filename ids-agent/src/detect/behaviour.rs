@@ -72,7 +72,9 @@ enum Probe {
     Ack,
     /// TCP that begins with RST and ACK: the answer to a question that was not seen, or came in fragments.
     Denial,
-    /// TCP that begins with another reply, or in the middle.
+    /// TCP that begins with SYN and ACK: the consent to a connection that was not seen to be asked for.
+    Consent,
+    /// TCP that begins in the middle.
     Stray,
     Udp,
     Ping,
@@ -430,6 +432,7 @@ fn probe_of(record: &FlowRecord) -> Probe {
                 0 if forward.payload_bytes == 0 => Probe::Null,
                 TCP_FIN if forward.payload_bytes == 0 => Probe::Fin,
                 flags if flags == TCP_RST | TCP_ACK && forward.payload_bytes == 0 => Probe::Denial,
+                flags if flags & (TCP_SYN | TCP_ACK | TCP_RST) == TCP_SYN | TCP_ACK => Probe::Consent,
                 flags if flags == TCP_FIN | TCP_PSH | TCP_URG && forward.payload_bytes == 0 => Probe::Xmas,
                 TCP_ACK if forward.payload_bytes == 0 && forward.packets <= 2 => Probe::Ack,
                 _ => Probe::Stray,

@@ -162,7 +162,8 @@ fn is_foreign(key: &FlowKey, app: AppProto) -> bool {
     match key.dst_port {
         80 | 8080 => !matches!(app, AppProto::Http | AppProto::Http2),
         443 | 8443 => app != AppProto::Tls,
-        port => !super::scan::is_service_port(port),
+        // Above the system ports, one that strangers look for is common for its own protocol alone.
+        port => !super::scan::is_service_port(port) || (port >= 1_024 && app == AppProto::Unknown),
     }
 }
 

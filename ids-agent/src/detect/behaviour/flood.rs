@@ -39,8 +39,8 @@ impl Floods {
         }
         match attempt.key.proto {
             wire::PROTO_TCP => self.tcp.attempt(attempt, findings),
-            wire::PROTO_UDP => self.volume.attempt(attempt, findings),
-            _ => {}
+            wire::PROTO_ICMP | wire::PROTO_ICMPV6 => {}
+            _ => self.volume.attempt(attempt, findings),
         }
     }
 

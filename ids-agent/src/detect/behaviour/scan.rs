@@ -267,7 +267,7 @@ fn transport_of(attempt: &Attempt) -> Option<Transport> {
         Probe::Sctp => Some(Transport::Sctp),
         Probe::Protocol => Some(Transport::Protocol),
         Probe::OddIcmp => Some(Transport::OddIcmp),
-        Probe::Denial | Probe::Stray | Probe::Other => None,
+        Probe::Denial | Probe::Consent | Probe::Stray | Probe::Other => None,
     }
 }
 

@@ -22,7 +22,8 @@ const SPOOFED_SHARE: f64 = 0.5;
 pub(super) struct Beginnings {
     hasher: FixedState,
     services: BoundedMap<([u8; 16], u16), Service>,
-    hosts: BoundedMap<[u8; 16], Host>,
+    /// Half-open connections and consents apart.
+    hosts: BoundedMap<([u8; 16], bool), Host>,
     settings: FloodSettings,
     repeat_ns: u64,
 }
@@ -40,10 +41,10 @@ struct Service {
     run: Run,
 }
 
-/// Half-open connections to all ports of a target.
+/// What comes to all ports of a target that get little each.
 #[derive(Debug)]
 struct Host {
-    half_open: Decayed,
+    begun: Decayed,
     ports: DistinctSecs,
     sources: DistinctSecs,
     run: Run,
@@ -85,27 +86,38 @@ impl Beginnings {
         let half_open = attempt.probe == Probe::Syn && attempt.half_open;
         match attempt.probe {
             Probe::Syn if half_open => service.half_open.add(at_ns, TAU_SECS, weight),
-            Probe::Connect => service.mute.add(at_ns, TAU_SECS, weight),
-            Probe::Fin | Probe::Null | Probe::Xmas | Probe::Ack | Probe::Denial | Probe::Stray => {
+            // Where no packet came back, what the target said went another way.
+            Probe::Connect if attempt.before.unwrap_or(attempt.outcome) == Outcome::Idle => {
+                service.mute.add(at_ns, TAU_SECS, weight);
+            }
+            Probe::Fin | Probe::Null | Probe::Xmas | Probe::Ack | Probe::Denial | Probe::Consent | Probe::Stray => {
                 service.stray.add(at_ns, TAU_SECS, weight);
             }
             _ => {}
         }
         findings.extend(service_finding(service, attempt, &self.settings, self.repeat_ns));
-        if half_open && weight > 0.0 && service.half_open.peak() < self.settings.half_open_10s {
-            self.host(attempt, findings);
+        // What its port tells of needs no telling of the host.
+        let alone = service.half_open.peak() < self.settings.half_open_10s
+            && service.stray.peak() < self.settings.stray_10s.min(self.settings.stray_one_source_10s);
+        if (half_open || attempt.probe == Probe::Consent) && weight > 0.0 && alone {
+            self.host(attempt, half_open, findings);
         }
     }
 
-    /// Half-open connections that turn from port to port, each of which gets too few to be told for itself.
-    fn host(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
+    /// Half-open connections, and consents nobody asked for, that turn from port to port, each of which gets too few to be
+    /// told for itself.
+    fn host(&mut self, attempt: &Attempt, half_open: bool, findings: &mut Vec<Finding>) {
         let (key, at_ns) = (&attempt.key, attempt.at_ns);
-        let host = self.hosts.touch_or_insert(&key.dst, || Host::new(attempt));
+        let host = self.hosts.touch_or_insert(&(key.dst, half_open), || Host::new(attempt));
         host.run.go_on(at_ns, SILENCE_NS, *key, attempt.id);
-        host.half_open.add(at_ns, TAU_SECS, 1.0);
+        host.begun.add(at_ns, TAU_SECS, 1.0);
         host.ports.insert(self.hasher.hash_one(key.dst_port), at_ns);
         host.sources.insert(self.hasher.hash_one(key.src), at_ns);
-        findings.extend(host_finding(host, attempt, &self.settings, self.repeat_ns));
+        findings.extend(if half_open {
+            half_open_finding(host, attempt, &self.settings, self.repeat_ns)
+        } else {
+            consent_finding(host, attempt, &self.settings, self.repeat_ns)
+        });
     }
 }
 
@@ -126,7 +138,7 @@ impl Service {
 impl Host {
     fn new(attempt: &Attempt) -> Self {
         Self {
-            half_open: Decayed::default(),
+            begun: Decayed::default(),
             ports: DistinctSecs::new(WINDOWS_SECS),
             sources: DistinctSecs::new(WINDOWS_SECS),
             run: Run::new(attempt.at_ns, attempt.key, attempt.id),
@@ -190,12 +202,12 @@ fn service_finding(
     Some(reached.into_finding(&service.run))
 }
 
-fn host_finding(host: &mut Host, attempt: &Attempt, settings: &FloodSettings, repeat_ns: u64) -> Option<Finding> {
-    if host.half_open.peak() < settings.half_open_10s {
+fn half_open_finding(host: &mut Host, attempt: &Attempt, settings: &FloodSettings, repeat_ns: u64) -> Option<Finding> {
+    if host.begun.peak() < settings.half_open_10s {
         return None;
     }
     let at_ns = host.run.last_ns;
-    let half_open = host.half_open.value_at(at_ns, TAU_SECS);
+    let half_open = host.begun.value_at(at_ns, TAU_SECS);
     if half_open < settings.half_open_10s {
         return None;
     }
@@ -225,6 +237,39 @@ fn host_finding(host: &mut Host, attempt: &Attempt, settings: &FloodSettings, re
         sources,
         sources_many: settings.sources_many,
         subject: subject_of(sources, key),
+        reason,
+    };
+    Some(reached.into_finding(&host.run))
+}
+
+fn consent_finding(host: &mut Host, attempt: &Attempt, settings: &FloodSettings, repeat_ns: u64) -> Option<Finding> {
+    if host.begun.peak() < settings.stray_10s {
+        return None;
+    }
+    let at_ns = host.run.last_ns;
+    let count = host.begun.value_at(at_ns, TAU_SECS);
+    let [sources, _] = host.sources.counts(at_ns);
+    let threshold = if sources >= settings.sources_many { settings.stray_10s } else { settings.stray_one_source_10s };
+    if count < threshold || !host.run.pace.is_due(at_ns, count, repeat_ns) {
+        return None;
+    }
+    let key = &attempt.key;
+    let reason = format!(
+        "{} got {} consents to connections from {} in {}, and was not seen to ask for them",
+        address(key.dst),
+        spoken_count(count.round()),
+        spoken_sources(sources, key),
+        spoken_secs(host.run.secs().min(TAU_SECS)),
+    );
+    let reached = Reached {
+        kind: "reflected_tcp",
+        feature: "consents_10s",
+        count,
+        threshold,
+        unit: "flows",
+        sources,
+        sources_many: settings.sources_many,
+        subject: Subject::Target { dst: key.dst },
         reason,
     };
     Some(reached.into_finding(&host.run))

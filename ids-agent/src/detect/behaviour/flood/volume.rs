@@ -19,6 +19,7 @@ use super::{
 use crate::{
     bounded::BoundedMap,
     config::{BehaviourSettings, FloodSettings},
+    flow::proto_label,
 };
 
 /// Scans try each port about once, floods come back to it.
@@ -85,7 +86,7 @@ impl Volumes {
         self.targets.evicted() + self.echoes.evicted()
     }
 
-    /// A UDP flow has been answered, or has not.
+    /// A flow over UDP, or a protocol without ports, has been answered, or has not.
     pub(super) fn attempt(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
         let key = &attempt.key;
         let target =
@@ -232,14 +233,36 @@ fn is_unasked(key: &FlowKey, forward: &FlowSlot) -> bool {
 
 /// Services that hosts of one network ask for by a message to all, which names none of those who answer.
 fn is_asked_of_all(port: u16) -> bool {
-    matches!(port, 137 | 427 | 1900 | 3702 | 10001 | 47808)
+    matches!(port, 137 | 427 | 1900 | 3702 | 5353 | 5683 | 10001 | 32414 | 37810 | 47808)
 }
 
 /// Ports of services that answer more than they are asked, to whoever the question says it is from (TA14-017A).
 fn is_reflector(port: u16) -> bool {
     matches!(
         port,
-        17 | 19 | 53 | 69 | 111 | 123 | 137 | 161 | 389 | 427 | 500 | 520 | 1900 | 3283 | 3702 | 10001 | 11211 | 47808
+        17 | 19
+            | 53
+            | 69
+            | 111
+            | 123
+            | 137
+            | 161
+            | 389
+            | 427
+            | 500
+            | 520
+            | 1434
+            | 1900
+            | 3283
+            | 3702
+            | 5353
+            | 5683
+            | 10001
+            | 11211
+            | 27960
+            | 32414
+            | 37810
+            | 47808
     )
 }
 
@@ -256,26 +279,30 @@ fn flows_finding(target: &mut Target, attempt: &Attempt, settings: &FloodSetting
     let sources = target.sources.count(at_ns);
     let ports = target.ports.count(at_ns);
     let many = sources >= settings.sources_many;
-    if !many && ports > SCAN_PORTS_SHARE * silent && silent < SCAN_FLOWS_MAX {
+    let key = &attempt.key;
+    let udp = key.proto == wire::PROTO_UDP;
+    if !many && (!udp || (ports > SCAN_PORTS_SHARE * silent && silent < SCAN_FLOWS_MAX)) {
         return None;
     }
     if !target.run.pace.is_due(at_ns, silent, repeat_ns) {
         return None;
     }
-    let key = &attempt.key;
-    let reflected = many && target.port_lead >= REFLECTED_SHARE * silent.min(1_000.0) * 0.5;
+    let reflected = many && udp && target.port_lead >= REFLECTED_SHARE * silent.min(1_000.0) * 0.5;
     let bytes = target.bytes.value_at(at_ns, TAU_SECS) / target.packets.value_at(at_ns, TAU_SECS).max(1.0);
+    let size = if udp { format!(", {bytes:.0} bytes a packet") } else { String::new() };
     let from = if reflected { format!(", most of them from port {}", target.port) } else { String::new() };
     let reason = format!(
-        "{} got {} UDP flows that it did not answer from {} in {}{from}, {bytes:.0} bytes a packet",
+        "{} got {} {} flows that it did not answer from {} in {}{from}{size}",
         address(key.dst),
         spoken_count(silent.round()),
+        proto_label(key.proto),
         spoken_sources(sources, key),
         spoken_secs(target.run.secs().min(TAU_SECS)),
     );
     let reached = Reached {
         kind: match (reflected, many) {
             (true, _) => "reflected_udp",
+            (false, true) if !udp => "spoofed_ip",
             (false, true) => "spoofed_udp",
             (false, false) => "udp",
         },

@@ -51,6 +51,14 @@ fn a_beacon_is_told_with_and_without_jitter() {
 }
 
 #[test]
+fn a_protocol_of_its_own_at_a_port_that_others_have_is_odd_and_at_a_system_port_it_is_not() {
+    let sizes = |n: u64| 60 + 40 * (n % 5) as u32;
+    let short = beats(15, 5.5, 0.5, 5_555, &of(AppProto::Unknown), sizes);
+    check(&short, &[(Class::C2, "beacon", service(attacker(), server(), 5_555))]);
+    check_quiet(&beats(15, 5.5, 0.5, 902, &of(AppProto::Unknown), sizes));
+}
+
+#[test]
 fn a_beacon_that_misses_beats_is_told() {
     let flows: Vec<Flow> = beats(60, 30.0, 0.1, 9_443, &unnamed_tls(), |_| 517)
         .into_iter()

@@ -119,6 +119,51 @@ fn a_few_sources_together_flood_their_target() {
     check(&flows, &[(Class::Flood, "udp", Subject::Target { dst: victim() })]);
 }
 
+#[test]
+fn consents_that_nobody_asked_for_are_a_reflected_flood() {
+    let consents = |reflectors: u16| -> Vec<Flow> {
+        (0..1_600u16)
+            .map(|n| {
+                let src = host(9, (n % reflectors / 200) as u8, (n % reflectors % 200) as u8);
+                let flow = tcp(src, 443, victim(), 1_024 + n, 10 * SEC + u64::from(n) * MS);
+                bare(flow.packet(There, TCP_SYN | TCP_ACK, 0))
+            })
+            .collect()
+    };
+    let flood = [(Class::Flood, "reflected_tcp", Subject::Target { dst: victim() })];
+    check(&consents(400), &flood);
+    check(&consents(4), &flood);
+    // An agent that has just begun finds some connections half made.
+    check_quiet(&consents(400)[..250]);
+}
+
+#[test]
+fn packets_of_any_protocol_from_made_up_sources_are_a_flood() {
+    const PROTO_ANY: u8 = 99;
+    let packets = |sources: u32| -> Vec<Flow> {
+        (0..800u32)
+            .map(|n| {
+                let [_, b, c, d] = (n % sources).wrapping_mul(2_654_435_761).to_be_bytes();
+                let key = key(host(b, c, d), 0, victim(), 0, PROTO_ANY);
+                bare(Fabricated::new(key, 10 * SEC + u64::from(n) * MS).packet(There, 0, 400))
+            })
+            .collect()
+    };
+    check(&packets(800), &[(Class::Flood, "spoofed_ip", Subject::Target { dst: victim() })]);
+    check_quiet(&packets(5));
+}
+
+#[test]
+fn connections_of_which_one_direction_is_seen_are_no_flood() {
+    let flows: Vec<Flow> = (0..1_500u16)
+        .map(|n| {
+            let flow = tcp(host(4, 4, (n % 50) as u8), 10_000 + n, victim(), 80, 10 * SEC + u64::from(n) * MS);
+            bare(flow.syn().packet(There, TCP_ACK, 0).packet(There, TCP_ACK | TCP_PSH, 300))
+        })
+        .collect();
+    check_quiet(&flows);
+}
+
 /// Connections that are completed; each closes after `held_ns`.
 fn connections(count: u16, gap_ns: u64, sources: u16, held_ns: u64) -> Vec<Flow> {
     let at = |n: u16| 10 * SEC + u64::from(n) * gap_ns;
