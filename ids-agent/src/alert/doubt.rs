@@ -193,6 +193,10 @@ fn flood(kind: &str) -> &'static str {
         "{target} asked these servers itself, such as a busy resolver or time server whose questions took another way"
     } else if kind.contains("syn") {
         "a load test of yours runs against {target}, or {target} is down and its ordinary visitors keep knocking"
+    } else if kind == "connect" {
+        "a load test or health check of yours opens connections to {target}, or a proxy of yours keeps them for later"
+    } else if kind == "udp_repeated" {
+        "a device of yours sends its state to {target} many times a second, as stage lights and controllers do"
     } else if kind.contains("udp") {
         "{target} receives a call, a game, a video stream or a VPN whose answers take another way than past this agent"
     } else if kind.contains("icmp") {
@@ -273,6 +277,7 @@ fn c2(kind: &str) -> &'static str {
         "irc_bot" => "somebody uses IRC chat on {source}, or runs a chat bot there",
         "spam" | "spam_bot" => "{source} is a mail server or newsletter tool of yours",
         "announcement" => "{source} runs file sharing, a game or a discovery tool that greets very many peers",
+        "recruiting" => "{source} is a scanner with which you survey devices of others on purpose",
         "miner" => "somebody mines coins on {source} on purpose",
         "remote_shell" | "rat" => "you, or support you asked for, control {source} or {target} from afar",
         "stager" | "disguised_program" | "program_download" | "bare_address" => {

@@ -33,7 +33,7 @@ const fn signature(id: u32, class: Class, kind: &'static str, text: &'static str
 }
 
 /// Every signature, by id. Each class has a block of one hundred.
-pub static SIGNATURES: [Signature; 70] = [
+pub static SIGNATURES: [Signature; 71] = [
     signature(1_900_100, Class::PortScan, "", "IDS port scan", SCAN),
     signature(1_900_101, Class::PortScan, "syn_scan", "IDS port scan, SYN", SCAN),
     signature(1_900_102, Class::PortScan, "connect_scan", "IDS port scan, full connections", SCAN),
@@ -99,6 +99,7 @@ pub static SIGNATURES: [Signature; 70] = [
     signature(1_900_603, Class::C2, "known_domain", "IDS name known for command and control", C2),
     signature(1_900_604, Class::C2, "known_url", "IDS page known for command and control", C2),
     signature(1_900_605, Class::C2, "known_fingerprint", "IDS TLS fingerprint known for malware", C2),
+    signature(1_900_606, Class::C2, "recruiting", "IDS infected device looks for others", C2),
     signature(1_900_700, Class::DnsTunnel, "", "IDS DNS tunnel", C2),
     signature(1_900_800, Class::Exfiltration, "", "IDS exfiltration", ODD),
     signature(1_900_900, Class::Exploit, "", "IDS exploit", ATTACK),

@@ -328,6 +328,9 @@ pub struct BotSettings {
     /// Distinct hosts to which a source that takes in no mail itself handed mail at port 25.
     pub mail_hosts_60s: f64,
     pub mail_hosts_600s: f64,
+    /// Distinct hosts outside that a device of the house tried at ports of worms, and the share that did not answer or refused.
+    pub recruit_targets_60s: f64,
+    pub recruit_unanswered_share: f64,
 }
 
 impl Default for BotSettings {
@@ -337,6 +340,8 @@ impl Default for BotSettings {
             announce_unanswered_share: 0.9,
             mail_hosts_60s: 30.0,
             mail_hosts_600s: 100.0,
+            recruit_targets_60s: 15.0,
+            recruit_unanswered_share: 0.9,
         }
     }
 }

@@ -310,7 +310,10 @@ impl Behaviour {
                 self.scans.attempt_on_pair(attempt, findings);
                 self.bots.announce(attempt, datagram, findings);
             }
-            None => self.scans.attempt(attempt, findings),
+            None => {
+                self.scans.attempt(attempt, findings);
+                self.bots.recruit(attempt, findings);
+            }
         }
         self.floods.attempt(attempt, findings);
     }

@@ -1,5 +1,5 @@
 //! What infected devices do for their masters: the same datagram to a whole address range, mail to one exchanger after
-//! another.
+//! another, the search for devices to infect next.
 
 use std::hash::BuildHasher;
 
@@ -7,7 +7,7 @@ use foldhash::quality::FixedState;
 use ids_common::{flow::FlowKey, wire};
 
 use super::{
-    Attempt, Class, Finding, Keyed, Outcome, Severity, Sight, Statement, Subject, address, evidence,
+    Attempt, Class, Finding, Keyed, Outcome, Probe, Severity, Sight, Statement, Subject, address, evidence, is_inside,
     track::{DistinctSecs, Run, SEC, score, spoken_count, spoken_secs},
 };
 use crate::{
@@ -21,10 +21,15 @@ const SILENCE_NS: u64 = 600 * SEC;
 /// Where servers hand mail to each other; programs of people hand it in at other ports.
 const SMTP: u16 = 25;
 
+/// Where worms of the last ten years look for cameras, routers and set-top boxes: Telnet, its stand-ins, and the services of
+/// vendors (Mirai and its kin). Nobody of a house calls strangers there.
+const WORM_PORTS: [u16; 7] = [23, 2323, 5555, 7547, 37_215, 52_869, 60_001];
+
 pub(super) struct Bots {
     hasher: FixedState,
     announcers: BoundedMap<([u8; 16], u16, u64), Targets>,
     mailers: BoundedMap<[u8; 16], Targets>,
+    recruiters: BoundedMap<[u8; 16], Targets>,
     /// Hosts that took mail in.
     mail_servers: BoundedMap<[u8; 16], ()>,
     settings: BotSettings,
@@ -53,6 +58,7 @@ impl Bots {
             hasher: keyed.hasher.clone(),
             announcers: keyed.map(limits.services_max),
             mailers: keyed.map(limits.sources_max),
+            recruiters: keyed.map(limits.sources_max),
             mail_servers: keyed.map(limits.targets_max),
             settings: settings.bot.clone(),
             repeat_ns: limits.repeat_secs.saturating_mul(SEC),
@@ -60,7 +66,7 @@ impl Bots {
     }
 
     pub(super) fn evicted(&self) -> u64 {
-        self.announcers.evicted() + self.mailers.evicted() + self.mail_servers.evicted()
+        self.announcers.evicted() + self.mailers.evicted() + self.recruiters.evicted() + self.mail_servers.evicted()
     }
 
     /// A datagram of no known protocol went to a port of no service.
@@ -106,6 +112,58 @@ impl Bots {
             ),
             evidence: vec![
                 evidence("same_datagram_hosts_60s", tried, threshold, "hosts"),
+                evidence("hosts_without_answer", vain, threshold, "hosts"),
+            ],
+        };
+        findings.push(statement.into_finding(&targets.run));
+    }
+
+    /// A device of the house tried a port of worms on a host outside.
+    pub(super) fn recruit(&mut self, attempt: &Attempt, findings: &mut Vec<Finding>) {
+        let (key, at_ns) = (&attempt.key, attempt.at_ns);
+        let tries = matches!(attempt.probe, Probe::Syn | Probe::Connect) && WORM_PORTS.contains(&key.dst_port);
+        if !tries || !is_inside(key.src) || is_inside(key.dst) {
+            return;
+        }
+        let targets = self.recruiters.touch_or_insert(&key.src, || Targets::new(key, attempt.id, at_ns));
+        let target = self.hasher.hash_one(key.dst);
+        if !matches!(attempt.outcome, Outcome::Silent | Outcome::Refused) {
+            targets.answered.insert(target, at_ns);
+        }
+        if attempt.before.is_some() {
+            return;
+        }
+        targets.run.go_on(at_ns, SILENCE_NS, *key, attempt.id);
+        targets.tried.insert(target, at_ns);
+        let last_ns = targets.run.last_ns;
+        let threshold = self.settings.recruit_targets_60s;
+        let tried = targets.tried.count(last_ns);
+        if tried < threshold {
+            return;
+        }
+        let vain = (tried - targets.answered.count(last_ns)).max(0.0);
+        if vain < self.settings.recruit_unanswered_share * tried
+            || !targets.run.pace.is_due(last_ns, tried, self.repeat_ns)
+        {
+            return;
+        }
+        let statement = Statement {
+            class: Class::C2,
+            kind: "recruiting",
+            score: score(tried, threshold),
+            severity: Severity::High,
+            subject: Subject::Source { src: key.src },
+            reason: format!(
+                "{} tried ports that worms of devices try, such as TCP {}, on {} hosts outside in {}; {} of them did \
+                 not answer or refused",
+                address(key.src),
+                key.dst_port,
+                spoken_count(tried),
+                spoken_secs(targets.run.secs().min(WINDOWS_SECS[0] as f64)),
+                spoken_count(vain),
+            ),
+            evidence: vec![
+                evidence("worm_port_hosts_60s", tried, threshold, "hosts"),
                 evidence("hosts_without_answer", vain, threshold, "hosts"),
             ],
         };
