@@ -53,7 +53,7 @@ fn flow(number: u64) -> (FlowRecord, Option<EveEvent>) {
         end_ns: at_ns + 1_000_000,
         state: FlowState::Open,
     };
-    let event = (number % ALERT_EVERY == 0).then(|| alert(&record));
+    let event = number.is_multiple_of(ALERT_EVERY).then(|| alert(&record));
     (record, event)
 }
 

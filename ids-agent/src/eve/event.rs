@@ -532,6 +532,7 @@ pub(super) fn capped(text: &str) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
 
     const ALERT: &str = r#"{"timestamp":"2021-06-06T15:59:46.457984+0200","flow_id":1374195536821504,"event_type":"alert","vlan":[12],"src_ip":"78.36.196.213","src_port":51698,"dest_ip":"192.168.1.129","dest_port":445,"proto":"TCP","community_id":"1:LQU9qZlK+B5F3KDmev6m5PMibrg=","alert":{"action":"allowed","gid":1,"signature_id":2403388,"rev":66418,"signature":"ET CINS Active Threat Intelligence","category":"Misc Attack","severity":2,"metadata":{"mitre_technique_id":["T1110"]}},"flow":{"pkts_toserver":1,"start":"2021-06-06T15:59:46.457984+0200"}}"#;

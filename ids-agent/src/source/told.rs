@@ -24,7 +24,7 @@ impl<S> ToldSource<S> {
             };
             (event.at_ns, event.tuple, event.kind, sid)
         };
-        events.sort_by(|a, b| rank(b).cmp(&rank(a)));
+        events.sort_by_key(|event| std::cmp::Reverse(rank(event)));
         Self { inner, events }
     }
 
