@@ -9,6 +9,7 @@ mod position;
 mod read;
 mod reader;
 mod stream;
+mod time;
 mod whole;
 
 pub use app::{EveApp, EveDns, EveFile, EveHttp, EveSmb, EveSsh, EveTls};
