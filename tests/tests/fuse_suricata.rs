@@ -116,7 +116,8 @@ fn a_signature_that_comes_while_the_verdict_is_held_still_counts_in_it() {
 #[test]
 fn one_that_comes_minutes_later_reaches_the_incident_alone() {
     let flow = flow(1, 1, 2, 100);
-    let steps = vec![(100, vec![flow.clone()], Vec::new()), (400, Vec::new(), vec![rule(Class::Exploit, &flow, 0.8)])];
+    let late = (400, Vec::new(), vec![rule(Class::Exploit, &flow, 0.8)]);
+    let steps = vec![(100, vec![flow.clone()], Vec::new()), (120, Vec::new(), Vec::new()), late];
     let (told, verdicts) = run(&FuseSettings::default(), steps);
     assert_eq!((told.len(), verdicts[0].class), (1, Class::Benign));
 }

@@ -472,6 +472,20 @@ fn protocol(name: &str) -> Option<u8> {
         "ICMP" => PROTO_ICMP,
         "IPv6-ICMP" | "ICMPv6" => PROTO_ICMPV6,
         "SCTP" => PROTO_SCTP,
+        // Names as the IANA's list has them, of protocols that Suricata sees without a flow of its own.
+        "HOPOPT" => 0,
+        "IGMP" => 2,
+        "IPv6-Route" => 43,
+        "IPv6-Frag" => 44,
+        "ESP" => 50,
+        "AH" => 51,
+        "IPv6-NoNxt" => 59,
+        "IPv6-Opts" => 60,
+        "EIGRP" => 88,
+        "OSPFIGP" | "OSPF" => 89,
+        "PIM" => 103,
+        "VRRP" => 112,
+        "L2TP" => 115,
         other => {
             let known = (0..=u8::MAX).find(|proto| crate::flow::proto_label(*proto).eq_ignore_ascii_case(other));
             return known.or_else(|| other.trim_start_matches('0').parse().ok());
@@ -555,8 +569,8 @@ mod tests {
     #[test]
     fn protocols_go_by_name_or_number() {
         assert_eq!(
-            ["TCP", "UDP", "IPv6-ICMP", "GRE", "089"].map(protocol),
-            [Some(6), Some(17), Some(58), Some(47), Some(89)]
+            ["TCP", "UDP", "IPv6-ICMP", "GRE", "089", "ESP", "IGMP", "IPv6-Opts"].map(protocol),
+            [Some(6), Some(17), Some(58), Some(47), Some(89), Some(50), Some(2), Some(60)]
         );
         assert_eq!(protocol("none"), None);
     }

@@ -146,9 +146,9 @@ static WORDS: [(&str, Class, &str); 13] = [
     ("http flood", Class::AppDos, "dos_rule"),
 ];
 
-/// What a technique stands for, by its number without the part behind the dot.
+/// What a technique stands for, by its number without the part behind the dot, which rules write as `_`.
 fn of_technique(id: &str) -> Option<(Class, &'static str)> {
-    Some(match id.split('.').next().unwrap_or_default() {
+    Some(match id.split(['.', '_']).next().unwrap_or_default() {
         "T1110" => (Class::BruteForce, "login_rule"),
         "T1595" | "T1046" | "T1018" | "T1590" | "T1592" => (Class::PortScan, "scan_rule"),
         "T1498" => (Class::Flood, "dos_rule"),
