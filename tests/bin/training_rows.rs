@@ -1,10 +1,13 @@
 //! Turns labelled captures into rows to train on: what the agent's own engine puts before its
 //! detectors, with the label of the flow. Used by `cargo xtask train`.
 //!
+//! A row holds the features of a flow each time it is judged; with `--bytes` the first payload bytes of both directions of
+//! an ended flow instead, and whether the payload witness named it.
+//!
 //! Writes `schema.json`, `captures.tsv`, `rows.tsv` and `rows.f32` (32-bit floats, little endian).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     error::Error,
     fs::{self, File},
     io::{BufWriter, Write},
@@ -18,15 +21,23 @@ use std::{
 
 use ids_agent::{
     config::Config,
-    detect::{Detector, DetectorStats, Engine, EngineParts, Finding, Judged, Outcome, Witness},
-    features::{FEATURES, SCHEMA, schema_hash},
+    detect::{
+        Detector, DetectorStats, Engine, EngineParts, Finding, Judged, Outcome, Subject, Witness, payload::Payload,
+    },
+    features::{SCHEMA, schema_hash},
     flow::FlowState,
     source::{Batch, FlowSource, Progress, pcap::PcapSource},
 };
+use ids_common::flow::FlowKey;
 use ids_tests::{
     archive,
     labels::{self, Filter, Label},
 };
+
+/// Payload bytes of a direction that make a row of bytes; packets beyond `sample.packets` are not looked at.
+const BYTES: usize = 256;
+/// A place behind the end of what a direction sent.
+const NOTHING: f32 = -1.0;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -37,7 +48,7 @@ struct Row {
     hosts: [[u8; 16]; 2],
     ended: bool,
     packets: u64,
-    values: [f32; FEATURES],
+    values: Vec<f32>,
 }
 
 /// What the row of `LABELS.tsv` says of a flow, with its number in `rows.tsv`.
@@ -53,10 +64,30 @@ enum FlowLabel {
     Beside = 3,
 }
 
+/// What a row holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Columns {
+    Features,
+    Bytes,
+}
+
+/// The first payload bytes of each direction.
+type FirstBytes = BTreeMap<FlowKey, Vec<u8>>;
+
+/// What a recorder shares with the loop that feeds it.
+#[derive(Default)]
+struct Notes {
+    rows: Vec<Row>,
+    bytes: FirstBytes,
+}
+
 /// A witness that finds nothing and writes everything down.
 struct Recorder {
+    columns: Columns,
     filter: Filter,
-    rows: Arc<Mutex<Vec<Row>>>,
+    notes: Arc<Mutex<Notes>>,
+    /// Flows that the payload witness named.
+    named: BTreeSet<u64>,
 }
 
 impl Detector for Recorder {
@@ -64,16 +95,43 @@ impl Detector for Recorder {
         Witness::Classifier
     }
 
-    fn judge(&mut self, flows: &[Judged<'_>], _now_ns: u64, _findings: &mut Vec<Finding>) {
-        let Ok(mut rows) = self.rows.lock() else { return };
-        rows.extend(flows.iter().map(|flow| Row {
-            flow: flow.record.id,
-            label: if self.filter.matches(&flow.record.key) { FlowLabel::Attack } else { FlowLabel::Background },
-            hosts: [flow.record.key.src, flow.record.key.dst],
-            ended: flow.record.state != FlowState::Open,
-            packets: flow.record.packets(),
-            values: flow.features.values,
+    fn judge(&mut self, flows: &[Judged<'_>], _now_ns: u64, findings: &mut Vec<Finding>) {
+        let Ok(mut notes) = self.notes.lock() else { return };
+        let Notes { rows, bytes } = &mut *notes;
+        self.named.extend(findings.iter().filter_map(|finding| match finding.subject {
+            Subject::Flow { id } => Some(id),
+            _ => None,
         }));
+        for flow in flows {
+            let ended = flow.record.state != FlowState::Open;
+            let values = match self.columns {
+                Columns::Features => flow.features.values.to_vec(),
+                Columns::Bytes if !ended => continue,
+                Columns::Bytes => {
+                    let key = flow.record.key;
+                    let sent = [bytes.remove(&key), bytes.remove(&key.reversed())].map(Option::unwrap_or_default);
+                    if sent.iter().all(Vec::is_empty) {
+                        continue;
+                    }
+                    let named = if self.named.remove(&flow.record.id) { 1.0 } else { 0.0 };
+                    let answered = if sent[1].is_empty() { 0.0 } else { 1.0 };
+                    let mut values = vec![answered, named];
+                    for direction in &sent {
+                        values.extend(direction.iter().copied().map(f32::from));
+                        values.extend(std::iter::repeat_n(NOTHING, BYTES - direction.len()));
+                    }
+                    values
+                }
+            };
+            rows.push(Row {
+                flow: flow.record.id,
+                label: if self.filter.matches(&flow.record.key) { FlowLabel::Attack } else { FlowLabel::Background },
+                hosts: [flow.record.key.src, flow.record.key.dst],
+                ended,
+                packets: flow.record.packets(),
+                values,
+            });
+        }
     }
 
     fn stats(&self) -> DetectorStats {
@@ -82,19 +140,22 @@ impl Detector for Recorder {
 }
 
 fn main() -> Result<(), AnyError> {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let out = arguments.next().ok_or("usage: training-rows OUT [CAPTURES]")?;
+    let (options, arguments): (Vec<_>, Vec<_>) =
+        std::env::args_os().skip(1).partition(|argument| argument == "--bytes");
+    let columns = if options.is_empty() { Columns::Features } else { Columns::Bytes };
+    let mut arguments = arguments.into_iter().map(PathBuf::from);
+    let out = arguments.next().ok_or("usage: training-rows [--bytes] OUT [CAPTURES]")?;
     let captures = archive::labelled(arguments.next())?;
     let labels = labels::of_folder(&captures)?;
-    let rows = all_rows(&captures, &labels)?;
-    write(&out, &labels, &rows)
+    let rows = all_rows(&captures, &labels, columns)?;
+    write(&out, &labels, &rows, columns)
 }
 
 /// Rows of one capture, or why it has none.
 type Rows = Result<Vec<Row>, String>;
 
 /// Rows of every capture, in the order of the labels.
-fn all_rows(captures: &Path, labels: &[Label]) -> Result<Vec<Vec<Row>>, AnyError> {
+fn all_rows(captures: &Path, labels: &[Label], columns: Columns) -> Result<Vec<Vec<Row>>, AnyError> {
     let next = AtomicUsize::new(0);
     let done: Vec<Mutex<Option<Rows>>> = labels.iter().map(|_| Mutex::new(None)).collect();
     let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(2));
@@ -105,7 +166,7 @@ fn all_rows(captures: &Path, labels: &[Label]) -> Result<Vec<Vec<Row>>, AnyError
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     labels.get(at).zip(done.get(at))
                 } {
-                    let rows = rows(&captures.join(&label.path), &label.filter);
+                    let rows = rows(&captures.join(&label.path), &label.filter, columns);
                     let rows = rows.map_err(|error| format!("{}: {error}", label.path));
                     if let Ok(mut slot) = slot.lock() {
                         *slot = Some(rows);
@@ -121,16 +182,20 @@ fn all_rows(captures: &Path, labels: &[Label]) -> Result<Vec<Vec<Row>>, AnyError
     done.into_iter().map(rows).collect()
 }
 
-fn rows(path: &Path, filter: &Filter) -> Result<Vec<Row>, AnyError> {
+fn rows(path: &Path, filter: &Filter, columns: Columns) -> Result<Vec<Row>, AnyError> {
     let config = Config::default();
-    let rows = Arc::new(Mutex::new(Vec::new()));
-    let recorder = Recorder { filter: filter.clone(), rows: Arc::clone(&rows) };
+    let notes = Arc::new(Mutex::new(Notes::default()));
+    let recorder = Recorder { columns, filter: filter.clone(), notes: Arc::clone(&notes), named: BTreeSet::new() };
+    let detectors: Vec<Box<dyn Detector>> = match columns {
+        Columns::Features => vec![Box::new(recorder)],
+        Columns::Bytes => vec![Box::new(Payload::new(0)), Box::new(recorder)],
+    };
     let mut engine = Engine::new(EngineParts {
         flow: config.flow,
         window: config.window,
         payload: config.payload,
         fuse: config.fuse.clone(),
-        detectors: vec![Box::new(recorder)],
+        detectors,
         exhibits_max: 0,
     });
     let mut outcome = Outcome::default();
@@ -138,6 +203,9 @@ fn rows(path: &Path, filter: &Filter) -> Result<Vec<Row>, AnyError> {
     let mut batch = Batch::default();
     loop {
         let progress = source.next_batch(&mut batch)?;
+        if columns == Columns::Bytes {
+            keep_first(&batch, &notes);
+        }
         engine.step(&batch, &mut outcome);
         outcome.clear();
         match progress {
@@ -147,10 +215,19 @@ fn rows(path: &Path, filter: &Filter) -> Result<Vec<Row>, AnyError> {
     }
     engine.finish(&mut outcome);
     drop(engine);
-    let rows = Arc::into_inner(rows).ok_or("rows are still in use")?;
-    let mut rows = rows.into_inner()?;
+    let notes = Arc::into_inner(notes).ok_or("rows are still in use")?;
+    let mut rows = notes.into_inner()?.rows;
     mark_related(&mut rows);
     Ok(rows)
+}
+
+fn keep_first(batch: &Batch, notes: &Mutex<Notes>) {
+    let Ok(mut notes) = notes.lock() else { return };
+    for sample in &batch.samples {
+        let kept = notes.bytes.entry(sample.key).or_default();
+        let room = BYTES - kept.len();
+        kept.extend(batch.payload(sample).iter().take(room));
+    }
 }
 
 fn mark_related(rows: &mut [Row]) {
@@ -168,13 +245,28 @@ fn mark_related(rows: &mut [Row]) {
     }
 }
 
-fn write(out: &Path, labels: &[Label], rows: &[Vec<Row>]) -> Result<(), AnyError> {
+/// The columns in the form of `schema.json`.
+fn schema(columns: Columns) -> serde_json::Value {
+    let column = |name: &str, unit: &str, low: f32, high: f32| serde_json::json!({"name": name, "unit": unit, "low": low, "high": high});
+    match columns {
+        Columns::Features => {
+            let features: Vec<_> =
+                SCHEMA.iter().map(|spec| column(spec.name, spec.unit, spec.low, spec.high)).collect();
+            serde_json::json!({"hash": schema_hash(), "features": features})
+        }
+        Columns::Bytes => {
+            let mut all = vec![column("bwd_payload_bytes", "0 or 1", 0.0, 1.0), column("named", "0 or 1", 0.0, 1.0)];
+            for direction in ["fwd", "bwd"] {
+                all.extend((0..BYTES).map(|at| column(&format!("{direction}_{at}"), "byte", NOTHING, 255.0)));
+            }
+            serde_json::json!({"hash": format!("bytes-{BYTES}"), "features": all})
+        }
+    }
+}
+
+fn write(out: &Path, labels: &[Label], rows: &[Vec<Row>], columns: Columns) -> Result<(), AnyError> {
     fs::create_dir_all(out)?;
-    let features: Vec<serde_json::Value> = SCHEMA
-        .iter()
-        .map(|spec| serde_json::json!({"name": spec.name, "unit": spec.unit, "low": spec.low, "high": spec.high}))
-        .collect();
-    let schema = serde_json::json!({"hash": schema_hash(), "features": features});
+    let schema = schema(columns);
     fs::write(out.join("schema.json"), serde_json::to_string_pretty(&schema)?)?;
 
     let mut captures = BufWriter::new(File::create(out.join("captures.tsv"))?);
@@ -193,7 +285,7 @@ fn write(out: &Path, labels: &[Label], rows: &[Vec<Row>]) -> Result<(), AnyError
             let (label, ended) = (row.label as u8, u8::from(row.ended));
             // Signed, as numpy reads it.
             writeln!(table, "{capture}\t{}\t{label}\t{ended}\t{}", row.flow >> 1, row.packets)?;
-            for value in row.values {
+            for value in &row.values {
                 values.write_all(&value.to_le_bytes())?;
             }
             count += 1;
@@ -201,6 +293,6 @@ fn write(out: &Path, labels: &[Label], rows: &[Vec<Row>]) -> Result<(), AnyError
     }
     table.flush()?;
     values.flush()?;
-    println!("{count} rows of {FEATURES} features from {} captures", labels.len());
+    println!("{count} rows from {} captures", labels.len());
     Ok(())
 }
