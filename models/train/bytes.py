@@ -24,7 +24,7 @@ HASHED = 1 << 13
 BENIGN_MAX = 0.0005
 FIRST = 48
 # Attacks that show in what is sent, and not in how much or how often.
-IN_BYTES = ["brute_force", "web_attack", "c2", "dns_tunnel", "exploit", "infiltration"]
+IN_BYTES = ["web_attack", "c2", "exploit", "infiltration"]
 
 
 def hashed_runs(x) -> sparse.csr_matrix:

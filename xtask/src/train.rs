@@ -42,6 +42,10 @@ pub(crate) struct Args {
     /// Fits the scorer of generated domain names alone, on the names of this unpacked threat intelligence.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["captures", "keep_rows", "add_table", "check"])]
     dga: Option<PathBuf>,
+    /// Fits nothing that ships: measures on these labelled captures what a model over the first payload bytes would see that
+    /// the payload patterns do not. A quarter of an hour.
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["captures", "keep_rows", "add_table", "check", "dga"])]
+    bytes: Vec<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -55,12 +59,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(captures) = &args.add_table {
         return add_table(&python, &workspace::labelled(captures)?, args);
     }
+    if !args.bytes.is_empty() {
+        return measure_bytes(&python, &work, args);
+    }
     let rows = work.join("rows");
     let shipped = root.join("models");
     let out = if args.check { work.join("check") } else { args.out.clone().unwrap_or_else(|| shipped.clone()) };
     let captures = args.captures.as_deref().map(workspace::labelled).transpose()?;
     if !(args.keep_rows && rows.join("rows.f32").is_file()) {
-        extract(captures.as_deref(), &rows)?;
+        extract(captures.as_deref(), &rows, &[])?;
     }
     println!("train: fitting and measuring, some minutes of all cores");
     let mut command = fitting(&python, &rows, &out)?;
@@ -108,11 +115,23 @@ fn tables(folder: &Path) -> Result<Vec<PathBuf>> {
 fn add_table(python: &Path, captures: &Path, args: &Args) -> Result<ExitCode> {
     let train = workspace::root()?.join("models/train");
     let rows = workspace::target_dir()?.join("train/table-rows");
-    extract(Some(captures), &rows)?;
+    extract(Some(captures), &rows, &[])?;
     let out = train.join("tables").join(format!("{}.xz", args.table_name));
     let mut command = Command::new(python);
     command.arg(train.join("train.py")).arg("--pack").arg("--rows").arg(&rows).arg("--out").arg(&out);
     must(command.args(["--seed", &args.seed.to_string()]))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure_bytes(python: &Path, work: &Path, args: &Args) -> Result<ExitCode> {
+    let mut command = Command::new(python);
+    command.arg(workspace::root()?.join("models/train/bytes.py")).args(["--seed", &args.seed.to_string()]);
+    for (at, captures) in args.bytes.iter().enumerate() {
+        let rows = work.join(format!("bytes-{at}"));
+        extract(Some(&workspace::labelled(captures)?), &rows, &["--bytes"])?;
+        command.arg("--rows").arg(rows);
+    }
+    must(&mut command)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -184,10 +203,10 @@ fn environment(requirements: &Path, work: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
-fn extract(captures: Option<&Path>, rows: &Path) -> Result<()> {
+fn extract(captures: Option<&Path>, rows: &Path, options: &[&str]) -> Result<()> {
     must(workspace::cargo()?.arg("build").args(workspace::TEST_SET).args(["--bin", "training-rows"]))?;
     let mut command = Command::new(workspace::target_dir()?.join("debug/training-rows"));
-    command.arg(rows).args(captures);
+    command.args(options).arg(rows).args(captures);
     println!("train: {}", line(&command));
     must(&mut command)
 }

@@ -217,7 +217,8 @@ fn of_inquiry(interface: Option<Uuid>, function: u16, signs: &mut Signs) {
         // The hives of all users: who is logged on.
         (Some(WINREG), 4) => (SignKind::DirectorySearch, 74, b"OpenUsers"),
         (Some(EVENTLOG), 0) | (Some(EVENTS), 6) => (SignKind::RemoteExecution, 88, b"ClearEventLog"),
-        (Some(SAMR), 11 | 13 | 15) => (SignKind::DirectorySearch, 74, b"SamrEnumerateInDomain"),
+        // What consoles of administrators and file servers do too.
+        (Some(SAMR), 11 | 13 | 15) => (SignKind::DirectorySearch, 66, b"SamrEnumerateInDomain"),
         (Some(SAMR), 40 | 48 | 51) => (SignKind::DirectorySearch, 72, b"SamrQueryDisplayInformation"),
         (Some(SAMR), 25) => (SignKind::DirectorySearch, 72, b"SamrGetMembersInGroup"),
         (Some(SRVSVC), 12) => (SignKind::DirectorySearch, 74, b"NetrSessionEnum"),
