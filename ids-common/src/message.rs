@@ -79,7 +79,7 @@ fn is_command(front: u64) -> bool {
     let capitals = (low + (0x80 - 0x41) * EACH) & !(low + (0x80 - 0x5b) * EACH) & !front & HIGH;
     let others = !capitals & HIGH;
     let first_other = others & others.wrapping_neg();
-    let differs = front ^ 0x20 * EACH;
+    let differs = front ^ (0x20 * EACH);
     let spaces = !(((differs & !HIGH) + !HIGH) | differs) & HIGH;
     first_other == 0 || spaces & first_other & 0x8080_8080_8000_0000 != 0
 }
