@@ -395,12 +395,14 @@ impl Tracked {
         left_bytes: &mut usize,
         take: &mut impl FnMut(&[u8]),
     ) -> io::Result<Reading> {
-        if !self.stands()? {
-            return Ok(Reading::Truncated);
-        }
         while *left_bytes > 0 {
             let room = buffer.len().min(*left_bytes);
             let len = read_at(&self.file, &mut buffer[..room], self.offset)?;
+            // Looked at behind the read: what was emptied before it shows now, and what is emptied later was read in time.
+            let is_other = self.offset == 0 && !self.head.is_empty() && !same_head(&self.head, &buffer[..len]);
+            if is_other || !self.stands()? {
+                return Ok(Reading::Truncated);
+            }
             if len == 0 {
                 break;
             }

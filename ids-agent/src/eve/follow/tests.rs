@@ -139,6 +139,19 @@ fn a_truncated_file_that_grew_past_its_old_length_is_noticed() {
 }
 
 #[test]
+fn a_file_that_is_emptied_before_its_first_bytes_are_read_is_read_in_its_copy() {
+    let mut rig = Rig::new();
+    rig.write(30);
+    // Taken up, and nothing of it read.
+    rig.follower.poll(rig.now_ns, 0, |_| ()).unwrap();
+    rig.copy_and_truncate();
+    rig.poll();
+    rig.write(60);
+    rig.check();
+    assert_eq!(rig.follower.stats().truncations, 1);
+}
+
+#[test]
 fn a_restart_goes_on_where_it_was_even_if_the_file_was_rotated_meanwhile() {
     let mut rig = Rig::new();
     rig.write(10);

@@ -84,7 +84,7 @@ fn calls_that_list_steal_or_remove_are_told_from_those_that_look() {
         ("338cd001-2244-31f1-aaaa-900038001003", 20, SignKind::DirectoryTheft),
         ("338cd001-2244-31f1-aaaa-900038001003", 4, SignKind::DirectorySearch),
         ("82273fdc-e32a-18c3-3f78-827929dc23ea", 0, SignKind::RemoteExecution),
-        ("12345778-1234-abcd-ef00-0123456789ac", 13, SignKind::DirectorySearch),
+        ("12345778-1234-abcd-ef00-0123456789ac", 40, SignKind::DirectorySearch),
         ("4b324fc8-1670-01d3-1278-5a47bf6ee188", 12, SignKind::DirectorySearch),
         ("9556dc99-828c-11cf-a37e-00aa003240c7", 24, SignKind::RemoteExecution),
     ];
@@ -95,6 +95,10 @@ fn calls_that_list_steal_or_remove_are_told_from_those_that_look() {
         let other = surest(&stream(known(AppProto::Dcerpc), &[&bind(&interface(name)), &call(44, &[7; 40])]));
         assert!(other.is_none_or(|(_, sureness)| sureness < 70), "{name}: {other:?}");
     }
+    // What consoles do too is a sign, and not told alone.
+    let users = interface("12345778-1234-abcd-ef00-0123456789ac");
+    let listed = surest(&stream(known(AppProto::Dcerpc), &[&bind(&users), &call(13, &[7; 40])]));
+    assert!(listed.is_some_and(|(kind, sureness)| kind == SignKind::DirectorySearch && sureness < 70), "{listed:?}");
 }
 
 #[test]
