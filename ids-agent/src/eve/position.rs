@@ -22,6 +22,7 @@ const POSITIONS_MAX: usize = 1_024;
 /// What is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EveKept {
+    /// None where a run ended before anything was done with.
     pub positions: Vec<EvePosition>,
     /// What the axis of the source was moved by. Lines that are read twice get the same times on the axis, and so the
     /// same ids, if this stays the same.

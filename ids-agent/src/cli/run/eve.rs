@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::{
-    clock::Axis,
+    clock::{self, Axis},
     config::{EveBegin, EveFiletype, SuricataSettings},
-    eve::{EveReader, KeptPlace, Start},
+    eve::{EveKept, EveReader, KeptPlace, Start},
     http::Metrics,
     pipeline::{EveFollowing, EveParts, EveSettling},
     source::{
@@ -41,10 +41,18 @@ impl Hearing {
         let place = dir.map(|dir| KeptPlace::new(dir, path));
         let kept = place.as_ref().and_then(KeptPlace::load);
         let offset = EveOffset::new(kept.as_ref().map(|kept| kept.offset_ns), Axis::Boottime);
-        let start = match (kept, settings.eve_begin) {
-            (Some(kept), _) => Start::After(kept.positions),
-            (None, EveBegin::End) => Start::End,
-            (None, EveBegin::Start) => Start::Beginning,
+        let positions = kept.as_ref().map(|kept| kept.positions.clone()).unwrap_or_default();
+        // Before anything is told: what an agent that is killed early has told comes again under the same ids.
+        let known = EveKept { positions: positions.clone(), offset_ns: offset.ns() };
+        if let Some(place) = place.as_ref().filter(|_| kept.as_ref() != Some(&known))
+            && let Err(error) = place.write(&known, clock::boottime_ns())
+        {
+            tracing::warn!("{error}; lines of eve.json may come again after a restart, under other ids");
+        }
+        let start = match settings.eve_begin {
+            _ if !positions.is_empty() => Start::After(positions),
+            EveBegin::End => Start::End,
+            EveBegin::Start => Start::Beginning,
         };
         tracing::info!(
             path = %path.display(),
