@@ -207,6 +207,19 @@ pub struct WitnessScore {
     pub score: f32,
 }
 
+impl WitnessScore {
+    /// Whether it speaks for `class`: what is merely unusual supports every class.
+    pub fn supports(&self, class: Class) -> bool {
+        self.class == class || self.witness == Witness::Anomaly
+    }
+
+    /// Whether it names a class by itself. A signature that is worth little is one of the reasons beside others: it opens no
+    /// incident, and no flow is called an attack for it.
+    pub fn decides(&self) -> bool {
+        self.witness != Witness::Signature || self.score >= signature::TOLD_FROM
+    }
+}
+
 /// What is said of an ended flow; every ended flow gets exactly one.
 ///
 /// It is held back for a while, so that a finding on its source, target or service made a little

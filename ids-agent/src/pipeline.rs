@@ -35,14 +35,12 @@ use crate::{
     supervisor::{Roster, StopFlag},
 };
 
-mod captures;
 mod eve;
 mod feeds;
 mod keep;
 mod serve;
 mod suricata;
 
-pub use captures::{CaptureRules, CaptureSuricata, CapturesError};
 pub use eve::{EveFollowing, EveParts, EveSettling};
 pub use feeds::FeedKeeper;
 use keep::Keeping;

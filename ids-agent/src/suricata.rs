@@ -1,6 +1,7 @@
-//! Suricata as a program that the agent looks after: its configuration, its process, its socket and its rules. What it
-//! says is read by `eve`; who calls all this, and when, stands in `pipeline`.
+//! Suricata as a program that the agent runs, beside live traffic or over captures: its configuration, its process, its
+//! socket and its rules. What it says is read by `eve`; who looks after a live one, and when, stands in `pipeline`.
 
+mod captures;
 mod command;
 mod log;
 mod machine;
@@ -10,6 +11,7 @@ mod rules;
 mod share;
 mod yaml;
 
+pub use captures::{CaptureRules, CaptureSuricata, CapturesError};
 pub use command::{CommandError, Commands, RuleCounts};
 pub use log::{LogLine, LogTail, log_line};
 pub use machine::{Machine, PlanError, local_rules, plan};

@@ -20,8 +20,8 @@ use std::{
 
 use clap::Parser;
 use ids_agent::{
-    pipeline::{CaptureRules, CaptureSuricata},
     supervisor::StopFlag,
+    suricata::{CaptureRules, CaptureSuricata},
 };
 use ids_tests::{
     archive,

@@ -122,6 +122,7 @@ fn an_alert_is_told_by_a_feed_explained_called_false_and_then_silent() {
     assert_eq!(said.code, Some(0), "{said:?}");
     agent.signal(Signal::HUP);
     agent.await_page("/metrics", |_, page| value(page, "ids_intel_loads_total{feed=\"panels\"}") >= 2.0);
+    // Beyond `dedup_secs`, so that only feedback can keep it from being told as new.
     thread::sleep(Duration::from_secs(3));
     browse(&client, "panel.first-listed.top");
     agent.await_page("/metrics", |_, page| value(page, "ids_findings_silenced_total{by=\"feedback\"}") >= 1.0);

@@ -128,6 +128,7 @@ fn in_a_minute_of_ten_rotations_a_second_every_line_is_read_exactly_once() {
         }
         writer.join().unwrap()
     });
+    println!("{written} lines, {renames} renames, {truncations} truncations");
     assert!(written > 10_000 && renames > 100 && truncations > 50, "{written} {renames} {truncations}");
     let stats: Vec<usize> = (0..written as usize).filter(|number| number % 400 == 19).collect();
     let wrong: Vec<(usize, u8)> = (0..written as usize)

@@ -19,9 +19,9 @@ use ids_agent::{
     features::FeatureVector,
     flow::{FlowRecord, FlowTable},
     payload::PayloadFacts,
-    pipeline::{CaptureRules, CaptureSuricata},
     source::{Batch, FlowSource, Progress, pcap::PcapSource, told::ToldSource},
     supervisor::StopFlag,
+    suricata::{CaptureRules, CaptureSuricata},
 };
 use ids_tests::{
     archive, labels,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::rounded;
 use crate::{
-    detect::{Class, Witness, WitnessScore, signature::TOLD_FROM},
+    detect::{Class, Witness, WitnessScore},
     eve::{Heard, Matched},
 };
 
@@ -12,11 +12,7 @@ use crate::{
 /// mostly noise none.
 pub(super) fn agreement_kind(witnesses: &[WitnessScore], class: Class) -> &'static str {
     let speaks = |witness: Witness| {
-        witnesses.iter().any(|said| {
-            said.witness == witness
-                && (said.class == class || witness == Witness::Anomaly)
-                && (witness != Witness::Signature || said.score >= TOLD_FROM)
-        })
+        witnesses.iter().any(|said| said.witness == witness && said.supports(class) && said.decides())
     };
     let ml = speaks(Witness::Classifier) || speaks(Witness::Anomaly);
     let own = [

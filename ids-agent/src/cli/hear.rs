@@ -11,7 +11,8 @@ use super::Failure;
 use crate::{
     config::Config,
     eve::{EveDetail, EveEvent, read_whole},
-    pipeline::{CaptureRules, CaptureSuricata, CapturesError, Control},
+    pipeline::Control,
+    suricata::{CaptureRules, CaptureSuricata, CapturesError},
 };
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::table::{grouped, number, table};
 use crate::detect::{
     Class, Incident, Verdict, Witness, WitnessScore,
-    signature::{JoinStats, Orphan, TOLD_FROM},
+    signature::{JoinStats, Orphan},
 };
 
 /// Totals over all captures of a run.
@@ -42,10 +42,11 @@ struct Sides {
 
 impl Sides {
     fn count(&mut self, class: Class, witnesses: &[WitnessScore]) {
-        let names = |said: &&WitnessScore| said.class == class || said.witness == Witness::Anomaly;
-        let suricata =
-            witnesses.iter().filter(names).any(|said| said.witness == Witness::Signature && said.score >= TOLD_FROM);
-        let agent = witnesses.iter().filter(names).any(|said| said.witness != Witness::Signature);
+        let mut named = [false; 2];
+        for said in witnesses.iter().filter(|said| said.supports(class) && said.decides()) {
+            named[usize::from(said.witness == Witness::Signature)] = true;
+        }
+        let [agent, suricata] = named;
         match (agent, suricata) {
             (true, true) => self.both += 1,
             (false, true) => self.suricata_only += 1,

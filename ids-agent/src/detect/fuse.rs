@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use smallvec::SmallVec;
 
-use super::{Class, Finding, Judged, Outcome, Subject, Verdict, Witness, WitnessScore, signature::TOLD_FROM};
+use super::{Class, Finding, Judged, Outcome, Subject, Verdict, Witness, WitnessScore};
 use crate::{
     config::{AllowEntry, FuseSettings},
     flow::FlowState,
@@ -71,18 +71,11 @@ const fn weight(witness: Witness) -> f32 {
     }
 }
 
-/// Whether a saying names a class by itself. A signature that is worth little is one of the reasons beside others: it
-/// opens no incident, and no flow is called an attack for it.
-fn decides(said: &WitnessScore) -> bool {
-    said.witness != Witness::Signature || said.score >= TOLD_FROM
-}
-
 /// The strongest score of each witness, joined. What is merely unusual supports every class.
 pub fn confidence(scores: &[WitnessScore], class: Class) -> f32 {
     let mut doubt = 1.0;
     for witness in Witness::ALL {
-        let speaks =
-            |said: &&WitnessScore| said.witness == witness && (said.class == class || said.witness == Witness::Anomaly);
+        let speaks = |said: &&WitnessScore| said.witness == witness && said.supports(class);
         let best = scores.iter().filter(speaks).map(|said| said.score).fold(0.0, f32::max);
         doubt *= 1.0 - weight(witness) * best.clamp(0.0, 1.0);
     }
@@ -330,7 +323,7 @@ impl Fuse {
                 .then(a.score.score.total_cmp(&b.score.score))
                 .then(b.score.class.cmp(&a.score.class))
         };
-        if let Some(best) = held.sayings.iter().filter(|said| decides(&said.score)).max_by(order) {
+        if let Some(best) = held.sayings.iter().filter(|said| said.score.decides()).max_by(order) {
             verdict.class = best.score.class;
             verdict.kind = best.score.kind;
             verdict.confidence = confidence(&verdict.witnesses, best.score.class);

@@ -254,12 +254,8 @@ fn listen(said: PipeReader, tail: Arc<Mutex<LogTail>>) -> Option<JoinHandle<()>>
 /// Asks it to end, and ends it where it does not.
 fn end(running: &mut Running) {
     running.ask_end();
-    let watch = Stopwatch::start();
-    while watch.elapsed() < END_DEADLINE {
-        if matches!(running.ended(), Ok(Some(_)) | Err(_)) {
-            return;
-        }
-        thread::sleep(Duration::from_millis(50));
+    if matches!(running.wait(END_DEADLINE), Ok(Some(_)) | Err(_)) {
+        return;
     }
     let secs = END_DEADLINE.as_secs();
     tracing::warn!(pid = running.pid().as_raw_nonzero(), secs, "Suricata did not end in time and was killed");

@@ -75,6 +75,23 @@ impl Commands {
         self.ask("reopen-log-files").map(|_| ())
     }
 
+    /// Hands it a capture, in the mode that waits for some; what it says of it goes into the folder `out`.
+    pub fn judge(&mut self, capture: &Path, out: &Path) -> Result<(), CommandError> {
+        let files = json!({ "filename": capture, "output-dir": out });
+        self.exchange("pcap-file", &json!({ "command": "pcap-file", "arguments": files })).map(|_| ())
+    }
+
+    /// Whether it is done with every capture.
+    pub fn is_idle(&mut self) -> Result<bool, CommandError> {
+        let waiting = self.ask("pcap-file-number")?;
+        let current = self.ask("pcap-current")?;
+        Ok(waiting.as_u64() == Some(0) && current.as_str() == Some("None"))
+    }
+
+    pub fn shut_down(&mut self) -> Result<(), CommandError> {
+        self.ask("shutdown").map(|_| ())
+    }
+
     fn ask(&mut self, command: &'static str) -> Result<Value, CommandError> {
         self.exchange(command, &json!({ "command": command }))
     }

@@ -1,4 +1,4 @@
-//! Suricata's process: begun, looked at, and brought to its end. Knows no clock; who calls it waits.
+//! Suricata's process: begun, looked at, waited for, and brought to its end.
 
 use std::{
     fs, io,
@@ -6,11 +6,14 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::share::{Held, Share};
+use crate::clock::Stopwatch;
 
 /// Why Suricata did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -33,40 +36,26 @@ pub struct Launch {
 impl Launch {
     /// Begins it. What it says comes out of the second value, which must be read to its end.
     pub fn start(&self) -> Result<(Running, PipeReader), ProcessError> {
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => ProcessError::NotFound { program: self.program.clone() },
-            _ => ProcessError::Start { program: self.program.clone(), source },
-        };
-        let program = found(&self.program).ok_or_else(|| ProcessError::NotFound { program: self.program.clone() })?;
+        let failed = |source| ProcessError::Start { program: self.program.clone(), source };
         let (said, says) = io::pipe().map_err(failed)?;
-        let mut command = match found(Path::new("setpriv")) {
-            Some(setpriv) => {
-                // It then ends with the agent, even with one that is killed.
-                let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "TERM", "--"]).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
+        let also_says = says.try_clone().map_err(failed)?;
         let mut socket = std::ffi::OsString::from("unix-command.filename=");
         socket.push(self.run_dir.join(super::SOCKET));
-        command
-            .arg("-c")
-            .arg(&self.yaml)
-            .arg("--af-packet")
-            .arg("-l")
-            .arg(&self.run_dir)
-            .arg("--pidfile")
-            .arg(self.run_dir.join(super::PID))
-            // A configuration of the operator's own may say otherwise.
-            .args(["--set", "unix-command.enabled=yes", "--set"])
-            .arg(socket)
-            .stdin(Stdio::null())
-            .stdout(says.try_clone().map_err(failed)?)
-            .stderr(says)
-            // A Ctrl-C at the agent's terminal is not for it: the agent ends it in its own time.
-            .process_group(0);
-        let child = command.spawn().map_err(failed)?;
+        let child = begin(&self.program, |command| {
+            command
+                .arg("-c")
+                .arg(&self.yaml)
+                .arg("--af-packet")
+                .arg("-l")
+                .arg(&self.run_dir)
+                .arg("--pidfile")
+                .arg(self.run_dir.join(super::PID))
+                // A configuration of the operator's own may say otherwise.
+                .args(["--set", "unix-command.enabled=yes", "--set"])
+                .arg(socket)
+                .stdout(also_says)
+                .stderr(says);
+        })?;
         let held = self.share.hold(Pid::from_child(&child));
         Ok((Running { child, held }, said))
     }
@@ -81,6 +70,38 @@ impl Launch {
         // The file may be old, and its number somebody else's by now.
         let ours = words.any(|word| word == self.yaml.as_os_str().as_encoded_bytes());
         ours.then_some(pid)
+    }
+}
+
+/// Begins a program that ends with the agent, even with one that is killed. `configure` gives it its arguments, and says
+/// where its words go.
+pub(super) fn begin(program: &Path, configure: impl FnOnce(&mut Command)) -> Result<Child, ProcessError> {
+    let path = found(program).ok_or_else(|| ProcessError::NotFound { program: program.to_owned() })?;
+    let mut command = match found(Path::new("setpriv")) {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "TERM", "--"]).arg(path);
+            command
+        }
+        None => Command::new(path),
+    };
+    configure(&mut command);
+    // A Ctrl-C at the agent's terminal is not for it: the agent ends it in its own time.
+    let begun = command.stdin(Stdio::null()).process_group(0).spawn();
+    begun.map_err(|source| ProcessError::Start { program: program.to_owned(), source })
+}
+
+/// How often a process is looked at that is about to end.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Waits until a process ends, but not beyond `patience`.
+pub(super) fn wait_for(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
+    let watch = Stopwatch::start();
+    loop {
+        match child.try_wait()? {
+            None if watch.elapsed() < patience => thread::sleep(LOOK_EVERY),
+            ended => return Ok(ended),
+        }
     }
 }
 
@@ -151,6 +172,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// A process that is held to no share.
+    pub(super) fn unheld(child: Child) -> Self {
+        Self { child, held: Held::default() }
+    }
+
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -162,6 +188,11 @@ impl Running {
     /// How it ended, if it has.
     pub fn ended(&mut self) -> io::Result<Option<Ending>> {
         Ok(self.child.try_wait()?.map(Ending))
+    }
+
+    /// Waits until it ends, but not beyond `patience`.
+    pub fn wait(&mut self, patience: Duration) -> io::Result<Option<Ending>> {
+        Ok(wait_for(&mut self.child, patience)?.map(Ending))
     }
 
     /// Asks it to write what it has and end.
@@ -283,7 +314,7 @@ mod tests {
         // The name of the program stands there only once the script runs.
         while launch.orphan().is_none() {
             assert_eq!(running.ended().unwrap(), None);
-            std::thread::yield_now();
+            thread::yield_now();
         }
         assert_eq!(launch.orphan(), Some(running.pid()));
         running.kill().unwrap();

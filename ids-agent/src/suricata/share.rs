@@ -17,7 +17,7 @@ pub struct Share {
 }
 
 /// What of a share the kernel took over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     pub cpus: bool,
     pub memory: bool,

@@ -49,6 +49,34 @@ impl Targets {
         let [tried, answered] = std::array::from_fn(|_| DistinctSecs::new(WINDOWS_SECS));
         Self { tried, answered, run: Run::new(at_ns, *key, id) }
     }
+
+    /// Counts an attempt. Tells how many hosts were tried, and how many of them in vain, where that is worth a word.
+    fn count(&mut self, attempt: &Attempt, host: u64, in_vain: bool, limit: &Limit) -> Option<(f64, f64)> {
+        let at_ns = attempt.at_ns;
+        if !in_vain {
+            self.answered.insert(host, at_ns);
+        }
+        if attempt.before.is_some() {
+            return None;
+        }
+        self.run.go_on(at_ns, SILENCE_NS, attempt.key, attempt.id);
+        self.tried.insert(host, at_ns);
+        let last_ns = self.run.last_ns;
+        let tried = self.tried.count(last_ns);
+        if tried < limit.targets_60s {
+            return None;
+        }
+        let vain = (tried - self.answered.count(last_ns)).max(0.0);
+        let told = vain >= limit.vain_share * tried && self.run.pace.is_due(last_ns, tried, limit.repeat_ns);
+        told.then_some((tried, vain))
+    }
+}
+
+/// From how many targets on a source is told, and the share of them that it must have tried in vain.
+struct Limit {
+    targets_60s: f64,
+    vain_share: f64,
+    repeat_ns: u64,
 }
 
 impl Bots {
@@ -74,27 +102,15 @@ impl Bots {
         let (key, at_ns) = (&attempt.key, attempt.at_ns);
         let new = || Targets::new(key, attempt.id, at_ns);
         let targets = self.announcers.touch_or_insert(&(key.src, key.dst_port, datagram), new);
-        let target = self.hasher.hash_one(key.dst);
-        if attempt.outcome != Outcome::Silent {
-            targets.answered.insert(target, at_ns);
-        }
-        if attempt.before.is_some() {
-            return;
-        }
-        targets.run.go_on(at_ns, SILENCE_NS, *key, attempt.id);
-        targets.tried.insert(target, at_ns);
-        let last_ns = targets.run.last_ns;
-        let tried = targets.tried.count(last_ns);
-        let threshold = self.settings.announce_targets_60s;
-        if tried < threshold {
-            return;
-        }
-        let vain = (tried - targets.answered.count(last_ns)).max(0.0);
-        if vain < self.settings.announce_unanswered_share * tried
-            || !targets.run.pace.is_due(last_ns, tried, self.repeat_ns)
-        {
-            return;
-        }
+        let limit = Limit {
+            targets_60s: self.settings.announce_targets_60s,
+            vain_share: self.settings.announce_unanswered_share,
+            repeat_ns: self.repeat_ns,
+        };
+        let in_vain = matches!(attempt.outcome, Outcome::Silent);
+        let host = self.hasher.hash_one(key.dst);
+        let Some((tried, vain)) = targets.count(attempt, host, in_vain, &limit) else { return };
+        let threshold = limit.targets_60s;
         let statement = Statement {
             class: Class::C2,
             kind: "announcement",
@@ -126,27 +142,15 @@ impl Bots {
             return;
         }
         let targets = self.recruiters.touch_or_insert(&key.src, || Targets::new(key, attempt.id, at_ns));
-        let target = self.hasher.hash_one(key.dst);
-        if !matches!(attempt.outcome, Outcome::Silent | Outcome::Refused) {
-            targets.answered.insert(target, at_ns);
-        }
-        if attempt.before.is_some() {
-            return;
-        }
-        targets.run.go_on(at_ns, SILENCE_NS, *key, attempt.id);
-        targets.tried.insert(target, at_ns);
-        let last_ns = targets.run.last_ns;
-        let threshold = self.settings.recruit_targets_60s;
-        let tried = targets.tried.count(last_ns);
-        if tried < threshold {
-            return;
-        }
-        let vain = (tried - targets.answered.count(last_ns)).max(0.0);
-        if vain < self.settings.recruit_unanswered_share * tried
-            || !targets.run.pace.is_due(last_ns, tried, self.repeat_ns)
-        {
-            return;
-        }
+        let limit = Limit {
+            targets_60s: self.settings.recruit_targets_60s,
+            vain_share: self.settings.recruit_unanswered_share,
+            repeat_ns: self.repeat_ns,
+        };
+        let in_vain = matches!(attempt.outcome, Outcome::Silent | Outcome::Refused);
+        let host = self.hasher.hash_one(key.dst);
+        let Some((tried, vain)) = targets.count(attempt, host, in_vain, &limit) else { return };
+        let threshold = limit.targets_60s;
         let statement = Statement {
             class: Class::C2,
             kind: "recruiting",

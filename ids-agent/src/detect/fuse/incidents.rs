@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
-use super::{FuseStats, confidence, decides};
+use super::{FuseStats, confidence};
 use crate::{
     detect::{Class, Evidence, Finding, Incident, Severity, Stage, Subject, Witness, WitnessScore},
     eve::{Matched, add_match},
@@ -241,7 +241,7 @@ impl Incidents {
     /// and class: whichever came first, it is one incident. What is merely unusual goes into anything counted of the source.
     fn join_counted(&mut self, key: Key) -> Option<Key> {
         let single =
-            |said: &WitnessScore| matches!(said.witness, Witness::Classifier | Witness::Anomaly) || !decides(said);
+            |said: &WitnessScore| matches!(said.witness, Witness::Classifier | Witness::Anomaly) || !said.decides();
         let entry = self.entries.get(&key)?;
         if key.source.is_none() || entry.told.is_some() || !entry.scores.iter().all(single) {
             return None;
@@ -390,7 +390,7 @@ fn is_proven(class: Class, entry: &Entry) -> bool {
         Witness::Classifier | Witness::Anomaly => false,
     };
     let proven = entry.scores.iter().filter(|said| said.class == class).any(|said| proves(&said));
-    proven || (entry.flows >= flows_needed(class) && entry.scores.iter().any(decides))
+    proven || (entry.flows >= flows_needed(class) && entry.scores.iter().any(WitnessScore::decides))
 }
 
 fn add_score(scores: &mut Vec<WitnessScore>, finding: &Finding) {
@@ -410,7 +410,7 @@ fn strengthen(scores: &mut Vec<WitnessScore>, said: WitnessScore) {
 
 /// Two witnesses that agree on the class raise a low severity to medium.
 fn severity(found: Severity, scores: &[WitnessScore]) -> Severity {
-    let named = |witness| scores.iter().any(|said| said.witness == witness && decides(said));
+    let named = |witness| scores.iter().any(|said| said.witness == witness && said.decides());
     let others_than_suricata = scores.iter().any(|said| !matches!(said.witness, Witness::Signature | Witness::Anomaly));
     match found {
         Severity::Low if named(Witness::Behaviour) && named(Witness::Classifier) => Severity::Medium,

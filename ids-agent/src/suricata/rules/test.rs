@@ -7,14 +7,13 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
-    thread,
     time::Duration,
 };
 
 use super::{FILES, RulesError, TestWith, disk};
-use crate::{
-    clock::Stopwatch,
-    suricata::log::{LogLine, LogTail, log_line},
+use crate::suricata::{
+    log::{LogLine, LogTail, log_line},
+    process::wait_for,
 };
 
 /// What `suricata -T` accepted.
@@ -147,26 +146,17 @@ fn comment_out(file: &Path, lines: &BTreeSet<usize>) -> Result<(), RulesError> {
     fs::write(file, out).map_err(disk("write", file))
 }
 
-/// How often a program is looked after.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// Runs a program to its end, or ends it after `patience`.
 pub(super) fn wait(command: &mut Command, patience: Duration) -> io::Result<Option<ExitStatus>> {
-    let watch = Stopwatch::start();
     let mut child = command.process_group(0).spawn()?;
     // What an update takes, nothing that runs should miss.
     let _ = rustix::process::setpriority_process(Some(rustix::process::Pid::from_child(&child)), 15);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if watch.elapsed() > patience {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        thread::sleep(LOOK_EVERY);
+    let ended = wait_for(&mut child, patience)?;
+    if ended.is_none() {
+        child.kill()?;
+        child.wait()?;
     }
+    Ok(ended)
 }
 
 #[cfg(test)]
@@ -174,6 +164,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
     use super::*;
+    use crate::clock::Stopwatch;
 
     #[test]
     fn what_suricata_says_of_a_rule_names_its_place() {

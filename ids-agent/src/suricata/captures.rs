@@ -3,17 +3,19 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
-    os::unix::{net::UnixStream, process::CommandExt},
+    io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::{
+    command::{CommandError, Commands},
+    log::{LogTail, log_line},
+    process::{ProcessError, Running, begin},
+};
 use crate::{
     clock::Stopwatch,
     source::pcap::{CaptureError, Frames},
@@ -35,15 +37,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long it may take to end once asked.
 const END_DEADLINE: Duration = Duration::from_secs(5);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// What it says, within its folder.
+const SAID: &str = "said";
 /// Rules read of all files together.
 const RULES_BYTES_MAX: u64 = 1 << 30;
 
 /// Why Suricata said nothing of a capture.
 #[derive(Debug, thiserror::Error)]
 pub enum CapturesError {
-    #[error("there is no program `{program}`: install Suricata (Debian: `apt-get install suricata`, 7.0 or newer)")]
-    NotFound { program: String },
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
     #[error("there are no rules: name a file or folder of them with --suricata-rules, or run suricata-update")]
     NoRules,
     #[error("`{}` holds no rules: Suricata loaded none of it", path.display())]
@@ -52,12 +57,10 @@ pub enum CapturesError {
     Rules { path: PathBuf, source: io::Error },
     #[error("Suricata cannot be run: {0}")]
     Run(#[source] io::Error),
-    #[error("Suricata ended before it was ready; it said: {said}")]
+    #[error("Suricata ended by itself; it said: {said}")]
     Ended { said: String },
     #[error("Suricata was not ready after {secs} s")]
     Late { secs: u64 },
-    #[error("Suricata refused `{command}`: {answer}")]
-    Refused { command: &'static str, answer: String },
     #[error(transparent)]
     Capture(#[from] CaptureError),
     #[error("standard input cannot be read twice: `--suricata` needs a file")]
@@ -79,8 +82,9 @@ pub struct CaptureRules {
 /// A Suricata that waits for captures.
 #[derive(Debug)]
 pub struct CaptureSuricata {
-    child: Child,
-    socket: BufReader<UnixStream>,
+    /// Ends before its folder goes.
+    running: Running,
+    commands: Commands,
     folder: TempDir,
     rules_loaded: u64,
 }
@@ -100,41 +104,29 @@ impl CaptureSuricata {
             .collect();
         fs::write(within("suricata.yaml"), YAML.replace("@HOME_NETWORKS@", &home.join(",")))
             .map_err(CapturesError::Run)?;
-        let said = File::create(within("said")).map_err(CapturesError::Run)?;
+        let said = File::create(within(SAID)).map_err(CapturesError::Run)?;
+        let also_said = said.try_clone().map_err(CapturesError::Run)?;
         let socket = within("socket");
-        let mut command = command(&settings.program);
-        command
-            .arg(format!("--unix-socket={}", socket.display()))
-            .arg("-c")
-            .arg(within("suricata.yaml"))
-            .arg("-S")
-            .arg(within("all.rules"))
-            .arg("-l")
-            .arg(folder.path())
-            .args(["-k", "none", "--runmode", "single"])
-            .stdin(Stdio::null())
-            .stdout(said.try_clone().map_err(CapturesError::Run)?)
-            .stderr(said)
-            // A Ctrl-C at the agent's terminal is the agent's: it ends Suricata in its own time.
-            .process_group(0);
-        let child = command.spawn().map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => CapturesError::NotFound { program: settings.program.display().to_string() },
-            _ => CapturesError::Run(source),
+        let child = begin(&settings.program, |command| {
+            command
+                .arg(format!("--unix-socket={}", socket.display()))
+                .arg("-c")
+                .arg(within("suricata.yaml"))
+                .arg("-S")
+                .arg(within("all.rules"))
+                .arg("-l")
+                .arg(folder.path())
+                .args(["-k", "none", "--runmode", "single"])
+                .stdout(also_said)
+                .stderr(said);
         })?;
-        let mut starting = Starting { child: Some(child), folder: Some(folder) };
-        let stream = starting.wait(&socket, stop, &settings.program)?;
-        let (Some(child), Some(folder)) = (starting.child.take(), starting.folder.take()) else {
-            return Err(CapturesError::Stopped);
-        };
-        let mut suricata = Self { child, socket: BufReader::new(stream), folder, rules_loaded: 0 };
-        suricata.ask("version", &json!({ "version": "0.2" }))?;
-        let stats = suricata.ask("ruleset-stats", &json!({ "command": "ruleset-stats" }))?;
-        let engines = stats.as_array().map_or(&[][..], Vec::as_slice);
-        suricata.rules_loaded = engines.iter().filter_map(|engine| engine.get("rules_loaded")?.as_u64()).sum();
-        if suricata.rules_loaded == 0 {
+        let mut running = Running::unheld(child);
+        let mut commands = connect(&mut running, &socket, folder.path(), stop)?;
+        let rules_loaded = commands.rule_counts()?.loaded;
+        if rules_loaded == 0 {
             return Err(CapturesError::EmptyRules { path: rules });
         }
-        Ok(suricata)
+        Ok(Self { running, commands, folder, rules_loaded })
     }
 
     pub fn rules_loaded(&self) -> u64 {
@@ -147,19 +139,22 @@ impl CaptureSuricata {
         let _ = fs::remove_dir_all(&out);
         fs::create_dir(&out).map_err(CapturesError::Run)?;
         let capture = self.plain(capture)?;
-        let files = json!({ "filename": capture, "output-dir": out });
-        self.ask("pcap-file", &json!({ "command": "pcap-file", "arguments": files }))?;
-        loop {
-            let waiting = self.ask("pcap-file-number", &json!({ "command": "pcap-file-number" }))?;
-            let current = self.ask("pcap-current", &json!({ "command": "pcap-current" }))?;
-            if waiting.as_u64() == Some(0) && current.as_str() == Some("None") {
-                return Ok(out.join("eve.json"));
-            }
+        self.asked(|commands| commands.judge(&capture, &out))?;
+        while !self.asked(Commands::is_idle)? {
             if stop.is_asked() {
                 return Err(CapturesError::Stopped);
             }
             thread::sleep(LOOK_EVERY);
         }
+        Ok(out.join("eve.json"))
+    }
+
+    fn asked<T>(&mut self, ask: impl FnOnce(&mut Commands) -> Result<T, CommandError>) -> Result<T, CapturesError> {
+        let answer = ask(&mut self.commands);
+        answer.map_err(|error| match self.running.ended() {
+            Ok(None) => error.into(),
+            Ok(Some(_)) | Err(_) => CapturesError::Ended { said: last_words(self.folder.path()) },
+        })
     }
 
     /// A capture as Suricata reads it: packed ones, and kinds that it does not know, are written anew.
@@ -185,109 +180,47 @@ impl CaptureSuricata {
         rewrite(capture, &plain)?;
         Ok(plain)
     }
-
-    fn ask(&mut self, command: &'static str, question: &Value) -> Result<Value, CapturesError> {
-        let mut line = question.to_string();
-        line.push('\n');
-        self.socket.get_mut().write_all(line.as_bytes()).map_err(CapturesError::Run)?;
-        let mut answer = Vec::new();
-        let read = self.socket.by_ref().take(ANSWER_BYTES_MAX).read_until(b'\n', &mut answer);
-        if read.map_err(CapturesError::Run)? == 0 {
-            return Err(CapturesError::Ended { said: last_words(self.folder.path()) });
-        }
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-        if answer.get("return").and_then(Value::as_str) != Some("OK") {
-            return Err(CapturesError::Refused { command, answer: answer.to_string().chars().take(200).collect() });
-        }
-        Ok(answer.get("message").cloned().unwrap_or_default())
-    }
 }
 
 impl Drop for CaptureSuricata {
     fn drop(&mut self) {
-        // It may be gone already; the process is what counts.
-        let _ = self.ask("shutdown", &json!({ "command": "shutdown" }));
-        end(&mut self.child, END_DEADLINE);
+        // It may be gone already; where it does not go, it is killed behind this.
+        let _ = self.commands.shut_down();
+        let _ = self.running.wait(END_DEADLINE);
     }
 }
 
-/// A Suricata that is not ready yet: killed where nobody waits for it any longer.
-struct Starting {
-    child: Option<Child>,
-    folder: Option<TempDir>,
-}
-
-impl Starting {
-    fn wait(&mut self, socket: &Path, stop: &StopFlag, program: &Path) -> Result<UnixStream, CapturesError> {
-        let watch = Stopwatch::start();
-        loop {
-            if let Ok(stream) = UnixStream::connect(socket) {
-                stream.set_read_timeout(Some(ANSWER_PATIENCE)).map_err(CapturesError::Run)?;
-                return Ok(stream);
-            }
-            let folder = self.folder.as_ref().map_or(Path::new(""), TempDir::path);
-            match self.child.as_mut().map(Child::try_wait) {
-                Some(Ok(None)) => {}
-                // What `setpriv` says of a program that is not there.
-                Some(Ok(Some(status))) if status.code() == Some(127) => {
-                    return Err(CapturesError::NotFound { program: program.display().to_string() });
-                }
-                Some(Ok(Some(_))) | None => return Err(CapturesError::Ended { said: last_words(folder) }),
-                Some(Err(source)) => return Err(CapturesError::Run(source)),
-            }
-            if stop.is_asked() {
-                return Err(CapturesError::Stopped);
-            }
-            if watch.elapsed() > START_DEADLINE {
-                return Err(CapturesError::Late { secs: START_DEADLINE.as_secs() });
-            }
-            thread::sleep(LOOK_EVERY);
-        }
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            end(child, Duration::ZERO);
-        }
-    }
-}
-
-/// Waits for the end, and makes it where it does not come.
-fn end(child: &mut Child, deadline: Duration) {
+/// Waits until its rules are loaded and it can be asked.
+fn connect(running: &mut Running, socket: &Path, folder: &Path, stop: &StopFlag) -> Result<Commands, CapturesError> {
     let watch = Stopwatch::start();
-    while watch.elapsed() < deadline {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
+    loop {
+        match Commands::connect(socket, ANSWER_PATIENCE) {
+            Ok(commands) => return Ok(commands),
+            Err(error @ CommandError::Answer { .. }) => return Err(error.into()),
+            // Not there yet.
+            Err(CommandError::Socket { .. }) => {}
+        }
+        if running.ended().map_err(CapturesError::Run)?.is_some() {
+            return Err(CapturesError::Ended { said: last_words(folder) });
+        }
+        if stop.is_asked() {
+            return Err(CapturesError::Stopped);
+        }
+        if watch.elapsed() > START_DEADLINE {
+            return Err(CapturesError::Late { secs: START_DEADLINE.as_secs() });
         }
         thread::sleep(LOOK_EVERY);
     }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
-/// The program under a parent's death signal, so that it ends even with an agent that is killed.
-fn command(program: &Path) -> Command {
-    let setpriv = ["/usr/bin/setpriv", "/bin/setpriv"].into_iter().find(|path| Path::new(path).is_file());
-    match setpriv {
-        Some(setpriv) => {
-            let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "TERM", "--"]).arg(program);
-            command
-        }
-        None => Command::new(program),
-    }
-}
-
-/// The last lines that Suricata said, errors first among them.
+/// The last errors that Suricata told, else its last line.
 fn last_words(folder: &Path) -> String {
-    let said = fs::read(folder.join("said")).unwrap_or_default();
+    let said = fs::read(folder.join(SAID)).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
-    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("E:") || line.starts_with("Error")).collect();
-    let lines = if errors.is_empty() { said.lines().rev().take(3).collect() } else { errors };
-    let words: String = lines.into_iter().take(3).collect::<Vec<_>>().join("; ").chars().take(500).collect();
-    if words.is_empty() { "nothing".to_owned() } else { words }
+    let mut tail = LogTail::default();
+    said.lines().for_each(|line| tail.note(log_line(line)));
+    let told = tail.told();
+    if told.is_empty() { said.lines().last().unwrap_or("nothing").to_owned() } else { told }
 }
 
 fn is_prefix(text: &str) -> bool {
