@@ -30,7 +30,7 @@ use crate::{
     evidence::Recorder,
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
     sink::{AlertSink, Line, LineQueue, Overflow, Rank, SinkError, SinkStats, Work},
-    source::{Batch, FlowSource, Progress, Totals},
+    source::{Batch, FlowSource, Progress, Totals, blind::Blindness},
     state::StateStore,
     supervisor::{Roster, StopFlag},
 };
@@ -69,6 +69,8 @@ pub enum PipelineError<E: std::error::Error> {
 #[derive(Clone, Debug, Default)]
 pub struct SourceState {
     pub attached: Vec<AttachState>,
+    /// Interfaces that should be seen and are not.
+    pub blind: Vec<Blindness>,
     pub ring_bytes: u64,
     pub ring_used_bytes: u64,
     pub map_bytes: u64,

@@ -10,6 +10,7 @@ use ids_common::{
 
 use crate::eve::EveEvent;
 
+pub mod blind;
 pub mod eve;
 pub mod live;
 pub mod packets;

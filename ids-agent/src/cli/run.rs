@@ -375,6 +375,7 @@ impl Interfaces {
                     attached: !self.gone.contains(&place.interface),
                 })
                 .collect(),
+            blind: Vec::new(),
             ring_bytes: u64::from(kernel.ring_bytes()),
             ring_used_bytes: kernel.stats().ring_fill_bytes,
             map_bytes: kernel.map_bytes(),
