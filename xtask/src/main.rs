@@ -7,6 +7,7 @@ mod metrics;
 mod netns;
 mod page;
 mod process;
+mod root;
 mod run;
 mod setup;
 mod test;

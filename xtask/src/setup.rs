@@ -37,6 +37,12 @@ pub(crate) enum Purpose {
     Lab,
     /// The tests.
     Test,
+    /// Clean Debian roots and containers to try packages and the service in.
+    Root,
+    /// Static binaries and packages for both architectures.
+    Package,
+    /// Booting other kernels under emulation.
+    Vm,
 }
 
 struct Need {
@@ -117,6 +123,39 @@ const NEEDS: &[Need] = &[
         kind: Kind::Program("suricata-update"),
     },
     Need { purpose: Purpose::Test, name: "promtool", why: "checks the metrics", kind: Kind::Unpacked("prometheus") },
+    Need {
+        purpose: Purpose::Root,
+        name: "debootstrap",
+        why: "makes clean Debian roots",
+        kind: Kind::Program("debootstrap"),
+    },
+    Need {
+        purpose: Purpose::Root,
+        name: "systemd-nspawn",
+        why: "boots them",
+        kind: Kind::Program("systemd-container"),
+    },
+    Need { purpose: Purpose::Package, name: "dpkg-deb", why: "builds the packages", kind: Kind::Program("dpkg") },
+    Need {
+        purpose: Purpose::Package,
+        name: "python3",
+        why: "fetches the C compiler for both architectures",
+        kind: Kind::Program("python3-pip"),
+    },
+    Need {
+        purpose: Purpose::Vm,
+        name: "qemu-system-x86_64",
+        why: "emulates amd64",
+        kind: Kind::Program("qemu-system-x86"),
+    },
+    Need {
+        purpose: Purpose::Vm,
+        name: "qemu-system-aarch64",
+        why: "emulates arm64",
+        kind: Kind::Program("qemu-system-arm"),
+    },
+    Need { purpose: Purpose::Vm, name: "dpkg-deb", why: "unpacks kernels", kind: Kind::Program("dpkg") },
+    Need { purpose: Purpose::Vm, name: "xz", why: "unpacks kernel modules", kind: Kind::Program("xz-utils") },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -326,8 +365,9 @@ fn install_packages(missing: &[&Need]) -> Result<()> {
     Ok(())
 }
 
-/// Debian 12 itself has a Suricata that is too old for what the agent writes; its backports have one that is not.
-const FROM_BACKPORTS: [&str; 2] = ["suricata", "suricata-update"];
+/// Debian 12 itself has a Suricata that is too old for what the agent writes, and an emulator too old for new kernels;
+/// its backports have newer ones.
+const FROM_BACKPORTS: [&str; 4] = ["suricata", "suricata-update", "qemu-system-x86", "qemu-system-arm"];
 
 struct Backports {
     /// What shows apt the archive, where the machine does not name it.
