@@ -29,7 +29,7 @@ use crate::{
     },
     evidence::Recorder,
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
-    sink::{AlertSink, Line, LineQueue, Overflow, Rank, SinkError, SinkStats, Work},
+    sink::{Line, LineQueue, Rank, SinkError},
     source::{Batch, FlowSource, Progress, Totals, blind::Blindness},
     state::StateStore,
     supervisor::{Roster, StopFlag},
@@ -39,18 +39,18 @@ mod eve;
 mod feeds;
 mod keep;
 mod serve;
+mod sinks;
 mod suricata;
 
 pub use eve::{EveFollowing, EveParts, EveSettling};
 pub use feeds::FeedKeeper;
 use keep::Keeping;
 pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};
+pub use sinks::{SinkReport, Sinks};
 pub use suricata::{Care, SuricataKeeper};
 
 /// Batches in the line: one being filled, one being judged, one between.
 const BATCHES: usize = 3;
-/// Lines that a sink takes from its queue at once.
-const LINES_TAKEN_MAX: usize = 256;
 
 /// Why the line ended early.
 #[derive(Debug, thiserror::Error)]
@@ -480,99 +480,6 @@ impl Consumer for Lines {
     fn forgotten(&self) -> Vec<(&'static str, u64)> {
         let removed = |evidence: &EvidenceOutlet| ("evidence", evidence.removed.load(Ordering::Relaxed));
         self.evidence.iter().map(removed).collect()
-    }
-}
-
-/// What each sink has done, by name.
-pub type SinkReport = Vec<(&'static str, SinkStats)>;
-
-/// The sinks of a run, each on a thread of its own.
-#[derive(Default)]
-pub struct Sinks {
-    running: Vec<RunningSink>,
-}
-
-struct RunningSink {
-    name: &'static str,
-    queue: Arc<LineQueue>,
-    thread: thread::JoinHandle<Result<(), SinkError>>,
-}
-
-impl Sinks {
-    /// Starts a sink's thread; the outlet feeds it.
-    pub fn start(
-        &mut self,
-        sink: Box<dyn AlertSink>,
-        lines_max: usize,
-        overflow: Overflow,
-        roster: &Roster,
-    ) -> Result<Outlet, io::Error> {
-        let name = sink.name();
-        let queue = Arc::new(LineQueue::new(lines_max, overflow));
-        let (theirs, roster) = (Arc::clone(&queue), roster.clone());
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _badge = roster.enter(name);
-            drain(sink, &theirs)
-        })?;
-        self.running.push(RunningSink { name, queue: Arc::clone(&queue), thread });
-        Ok(Outlet { sink: name, queue })
-    }
-
-    /// The queues, for those who reopen files.
-    pub fn queues(&self) -> Vec<Arc<LineQueue>> {
-        self.running.iter().map(|sink| Arc::clone(&sink.queue)).collect()
-    }
-
-    /// Lets every sink write what waits, and makes it last. The first failure is returned, after all
-    /// have ended.
-    pub fn finish(mut self) -> Result<SinkReport, SinkError> {
-        let mut stats = Vec::new();
-        let mut failure = None;
-        for sink in self.running.drain(..) {
-            sink.queue.close();
-            if let Err(error) = join(sink.name, sink.thread) {
-                failure.get_or_insert(error);
-            }
-            stats.push((sink.name, sink.queue.stats()));
-        }
-        failure.map_or(Ok(stats), Err)
-    }
-}
-
-/// Without `finish`, what waits is given up, and files in the making vanish.
-impl Drop for Sinks {
-    fn drop(&mut self) {
-        for sink in &self.running {
-            sink.queue.abandon();
-        }
-        for sink in self.running.drain(..) {
-            if let Err(error) = join(sink.name, sink.thread) {
-                tracing::error!(sink = sink.name, %error, "given up");
-            }
-        }
-    }
-}
-
-fn join(name: &'static str, thread: thread::JoinHandle<Result<(), SinkError>>) -> Result<(), SinkError> {
-    thread.join().unwrap_or_else(|_| {
-        tracing::error!(sink = name, "sink panicked");
-        Ok(())
-    })
-}
-
-/// Writes what a queue holds until it is closed and empty.
-fn drain(mut sink: Box<dyn AlertSink>, queue: &LineQueue) -> Result<(), SinkError> {
-    let mut lines = Vec::new();
-    loop {
-        match queue.take(&mut lines, LINES_TAKEN_MAX) {
-            Work::Lines => queue.settle(&sink.write(&lines)),
-            Work::Reopen => match sink.reopen() {
-                Ok(()) => tracing::info!(sink = sink.name(), "reopened"),
-                Err(error) => tracing::error!(sink = sink.name(), %error, "kept the old file"),
-            },
-            Work::Done if queue.is_abandoned() => return Ok(()),
-            Work::Done => return sink.finish(),
-        }
     }
 }
 

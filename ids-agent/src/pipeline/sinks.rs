@@ -1,0 +1,105 @@
+//! The sinks of a run: a thread and a bounded queue each, ended in good order.
+
+use std::{io, sync::Arc, thread};
+
+use super::Outlet;
+use crate::{
+    sink::{AlertSink, LineQueue, Overflow, SinkError, SinkStats, Work},
+    supervisor::Roster,
+};
+
+/// Lines that a sink takes from its queue at once.
+const LINES_TAKEN_MAX: usize = 256;
+
+/// What each sink has done, by name.
+pub type SinkReport = Vec<(&'static str, SinkStats)>;
+
+/// The sinks of a run, each on a thread of its own.
+#[derive(Default)]
+pub struct Sinks {
+    running: Vec<RunningSink>,
+}
+
+struct RunningSink {
+    name: &'static str,
+    queue: Arc<LineQueue>,
+    thread: thread::JoinHandle<Result<(), SinkError>>,
+}
+
+impl Sinks {
+    /// Starts a sink's thread; the outlet feeds it.
+    pub fn start(
+        &mut self,
+        sink: Box<dyn AlertSink>,
+        lines_max: usize,
+        overflow: Overflow,
+        roster: &Roster,
+    ) -> Result<Outlet, io::Error> {
+        let name = sink.name();
+        let queue = Arc::new(LineQueue::new(lines_max, overflow));
+        let (theirs, roster) = (Arc::clone(&queue), roster.clone());
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _badge = roster.enter(name);
+            drain(sink, &theirs)
+        })?;
+        self.running.push(RunningSink { name, queue: Arc::clone(&queue), thread });
+        Ok(Outlet { sink: name, queue })
+    }
+
+    /// The queues, for those who reopen files.
+    pub fn queues(&self) -> Vec<Arc<LineQueue>> {
+        self.running.iter().map(|sink| Arc::clone(&sink.queue)).collect()
+    }
+
+    /// Lets every sink write what waits, and makes it last. The first failure is returned, after all
+    /// have ended.
+    pub fn finish(mut self) -> Result<SinkReport, SinkError> {
+        let mut stats = Vec::new();
+        let mut failure = None;
+        for sink in self.running.drain(..) {
+            sink.queue.close();
+            if let Err(error) = join(sink.name, sink.thread) {
+                failure.get_or_insert(error);
+            }
+            stats.push((sink.name, sink.queue.stats()));
+        }
+        failure.map_or(Ok(stats), Err)
+    }
+}
+
+/// Without `finish`, what waits is given up, and files in the making vanish.
+impl Drop for Sinks {
+    fn drop(&mut self) {
+        for sink in &self.running {
+            sink.queue.abandon();
+        }
+        for sink in self.running.drain(..) {
+            if let Err(error) = join(sink.name, sink.thread) {
+                tracing::error!(sink = sink.name, %error, "given up");
+            }
+        }
+    }
+}
+
+fn join(name: &'static str, thread: thread::JoinHandle<Result<(), SinkError>>) -> Result<(), SinkError> {
+    thread.join().unwrap_or_else(|_| {
+        tracing::error!(sink = name, "sink panicked");
+        Ok(())
+    })
+}
+
+/// Writes what a queue holds until it is closed and empty.
+fn drain(mut sink: Box<dyn AlertSink>, queue: &LineQueue) -> Result<(), SinkError> {
+    let mut lines = Vec::new();
+    loop {
+        match queue.take(&mut lines, LINES_TAKEN_MAX) {
+            Work::Lines => queue.settle(&sink.write(&lines)),
+            Work::Reopen => match sink.reopen() {
+                Ok(()) => tracing::info!(sink = sink.name(), "reopened"),
+                Err(error) => tracing::error!(sink = sink.name(), %error, "kept the old file"),
+            },
+            Work::Done if queue.is_abandoned() => return Ok(()),
+            Work::Done => return sink.finish(),
+        }
+    }
+}
