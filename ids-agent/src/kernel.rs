@@ -18,8 +18,9 @@ use aya::{
 };
 use ids_common::{
     abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
+    block::{BlockEntry, BlockKey},
     limits::{
-        IFINDEX_BUCKETS, RING_BYTES_DEFAULT, SAMPLE_BYTES_MAX, SAMPLE_HEADS_MAX, SAMPLE_PACKETS_MAX,
+        BLOCKS_MAX, IFINDEX_BUCKETS, RING_BYTES_DEFAULT, SAMPLE_BYTES_MAX, SAMPLE_HEADS_MAX, SAMPLE_PACKETS_MAX,
         SETS_PER_CPU_DEFAULT, SETS_PER_CPU_MAX, SETS_PER_CPU_MIN,
     },
 };
@@ -32,20 +33,24 @@ use crate::{
 
 mod addresses;
 mod attach;
+mod blocks;
 pub mod facts;
 mod interface;
 mod mapping;
 mod reader;
 mod ring;
+mod routes;
 mod table;
 pub mod test_run;
 
-pub use addresses::addresses;
+pub use addresses::{addresses, all_addresses};
 pub use attach::Attachment;
+pub use blocks::Blocks;
 use mapping::{Access, Mapping};
 pub use reader::ReadStats;
 use reader::{Grace, Reader};
 use ring::Ring;
+pub use routes::gateways;
 use table::MappedTable;
 
 /// The oldest kernel that the agent runs on: `bpf_xdp_load_bytes` (5.18) and links for XDP are there,
@@ -226,6 +231,13 @@ impl Kernel {
         self.attachments.clear();
     }
 
+    /// The map of blocked sources, to be written from elsewhere; once.
+    pub fn take_blocks(&mut self) -> Result<Blocks, KernelError> {
+        let settings = map_array(&mut self.ebpf, "SETTINGS", size_of::<Settings>(), Access::Write)?;
+        let map = self.ebpf.take_map("BLOCKS").ok_or(KernelError::Missing { name: "BLOCKS" })?;
+        Blocks::new(map, settings)
+    }
+
     /// Turns the loaded programs into a source with a batch every `tick_millis`.
     pub fn into_source(self, flow: &FlowSettings) -> LiveSource {
         LiveSource::new(self, flow.tick_ns())
@@ -238,6 +250,7 @@ impl Kernel {
             + cpus * size_of::<CounterRow>() as u64
             + u64::from(self.ring_bytes)
             + (size_of::<Settings>() + size_of::<TestWords>()) as u64
+            + u64::from(BLOCKS_MAX) * (size_of::<BlockKey>() + size_of::<BlockEntry>()) as u64
     }
 
     /// Sets of each CPU's part of the table; fewer than asked for where the default did not fit.

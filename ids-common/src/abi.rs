@@ -4,6 +4,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
+    block::{BlockEntry, BlockKey},
     counter::COUNTERS,
     flow::{FlowKey, FlowSlot},
     limits::{IFINDEX_BUCKETS, WAYS},
@@ -12,7 +13,7 @@ use crate::{
 
 /// Changes with every change of a shared type or of its meaning. The object carries it in the
 /// global `ABI`, and the agent refuses an object or a pinned map of another version.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// One set of the flow table: an element of the array map `FLOWS`, at
 /// `cpu * sets_per_cpu + (hash & (sets_per_cpu - 1))`.
@@ -55,6 +56,10 @@ pub struct Settings {
     /// hold, the others where they begin a message. Not below `sample_packets`.
     pub sample_among: u32,
     pub pad: u32,
+    /// Entries of the map `BLOCKS` that name a source alone, and those that name a target too. While both are zero no
+    /// packet looks into the map.
+    pub block_sources: u32,
+    pub block_pairs: u32,
     /// Interface index for the flow key, by `ifindex % IFINDEX_BUCKETS`.
     pub interfaces: [u8; IFINDEX_BUCKETS],
 }
@@ -83,7 +88,10 @@ const _: () = {
     assert!(size_of::<CounterRow>() == 8 * COUNTERS);
     assert!(size_of::<SampleHeader>() == 72);
     assert!(size_of::<EvictedSlot>() == 200);
-    assert!(size_of::<Settings>() == 32 + IFINDEX_BUCKETS);
+    assert!(size_of::<BlockKey>() == 32);
+    assert!(size_of::<BlockEntry>() == 32);
+    assert!(core::mem::offset_of!(Settings, block_sources).is_multiple_of(8));
+    assert!(size_of::<Settings>() == 40 + IFINDEX_BUCKETS);
 };
 
 #[cfg(test)]
@@ -155,11 +163,12 @@ mod tests {
 
     #[test]
     fn settings_lie_as_written_down() {
-        let settings = golden::<Settings, { 32 + IFINDEX_BUCKETS }>();
+        let settings = golden::<Settings, { 40 + IFINDEX_BUCKETS }>();
         assert_eq!((settings.swept_before_ns, settings.slot_silence_ns), (u64_at(0), u64_at(8)));
         assert_eq!((settings.sample_packets, settings.sample_bytes), (u32_at(16), u32_at(20)));
         assert_eq!((settings.sample_among, settings.pad), (u32_at(24), u32_at(28)));
-        assert_eq!((settings.interfaces[0], settings.interfaces[255]), (32, 31));
+        assert_eq!((settings.block_sources, settings.block_pairs), (u32_at(32), u32_at(36)));
+        assert_eq!((settings.interfaces[0], settings.interfaces[255]), (40, 39));
     }
 
     #[test]
@@ -170,6 +179,15 @@ mod tests {
         assert_eq!((sample.payload_len, sample.index), (u32_at(64), u32_at(68)));
         let evicted = golden::<EvictedSlot, 200>();
         assert_eq!((evicted.kind, evicted.cpu, evicted.slot.key.src[0]), (u32_at(0), u32_at(4), 8));
+    }
+
+    #[test]
+    fn blocks_lie_as_written_down() {
+        let key = golden::<BlockKey, 32>();
+        assert_eq!((key.src[0], key.src[15], key.dst[0], key.dst[15]), (0, 15, 16, 31));
+        let entry = golden::<BlockEntry, 32>();
+        assert_eq!((entry.until_ns, entry.placed_ns), (u64_at(0), u64_at(8)));
+        assert_eq!((entry.packets, entry.bytes), (u64_at(16), u64_at(24)));
     }
 
     #[test]

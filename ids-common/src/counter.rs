@@ -109,10 +109,13 @@ pub enum Counter {
     SamplesLost,
     /// Packets counted nowhere because a map lookup failed, which the layout rules out.
     TableMissing,
+    /// Packets counted in flows and then dropped for a block entry, and their network-layer bytes.
+    PacketsBlocked,
+    BytesBlocked,
 }
 
 /// Counters before the skip reasons.
-pub const COUNTERS_NAMED: usize = 11;
+pub const COUNTERS_NAMED: usize = 13;
 /// Counters in a CPU's row, padded to whole cache lines.
 pub const COUNTERS: usize = 32;
 /// The last word of a row counts nothing: the programs put values there to have them back.
@@ -146,6 +149,6 @@ mod tests {
         for (position, skip) in Skip::ALL.iter().enumerate() {
             assert_eq!(skip.index(), COUNTERS_NAMED + position);
         }
-        assert_eq!(Counter::TableMissing.index() + 1, COUNTERS_NAMED);
+        assert_eq!(Counter::BytesBlocked.index() + 1, COUNTERS_NAMED);
     }
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod block;
 pub mod counter;
 pub mod flow;
 pub mod hash;

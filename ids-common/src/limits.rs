@@ -45,6 +45,9 @@ pub const SAMPLE_CLASSES: [usize; 3] = [128, 512, 1_536];
 pub const SAMPLE_BYTES_DEFAULT: u32 = 1_024;
 pub const SAMPLE_BYTES_MAX: u32 = 1_536;
 
+/// Sources, and pairs of source and target, blocked at once.
+pub const BLOCKS_MAX: u32 = 4_096;
+
 /// A flow direction silent for longer than this starts a new slot when it speaks again: the
 /// shortest silence that can end a flow, so that no slot spans two flows.
 pub const SLOT_SILENCE_NS_DEFAULT: u64 = 2_000_000_000;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 
-use crate::{flows, packet::XdpPacket};
+use crate::{blocks::Heading, flows, packet::XdpPacket};
 
 /// What a run costs by itself.
 #[xdp(frags)]
@@ -14,6 +14,6 @@ fn bench_empty(_ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 fn bench_random(ctx: XdpContext) -> u32 {
     XdpPacket::randomise_source(&ctx);
-    flows::observe::<XdpPacket>(&ctx);
+    flows::observe::<XdpPacket>(&ctx, Heading::In);
     xdp_action::XDP_PASS
 }

@@ -12,6 +12,7 @@ use ids_common::{
 
 use crate::{
     Counters,
+    blocks::{self, Fate, Heading},
     maps::{self, Set, Tunables},
     packet::Packet,
     samples::{self, Counted},
@@ -19,19 +20,22 @@ use crate::{
 
 /// Sees one packet.
 #[inline(always)]
-pub(crate) fn observe<P: Packet>(context: P::Context<'_>) {
+pub(crate) fn observe<P: Packet>(context: P::Context<'_>, heading: Heading) -> Fate {
     let cpu = maps::cpu();
-    let Some(counters) = Counters::of_cpu(cpu) else { return };
+    let Some(counters) = Counters::of_cpu(cpu) else { return Fate::Passes };
     counters.add(Counter::PacketsSeen, 1);
     let packet = P::new(context, counters);
     match packet.parse() {
-        Ok(meta) => count(&packet, meta, cpu, counters),
-        Err(skip) => counters.skip(skip),
+        Ok(meta) => count(&packet, meta, cpu, counters, heading),
+        Err(skip) => {
+            counters.skip(skip);
+            Fate::Passes
+        }
     }
 }
 
 #[inline(always)]
-fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counters) {
+fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counters, heading: Heading) -> Fate {
     // What the parser found out by branching is not followed up: the rest is verified once.
     meta.len = counters.forget(u64::from(meta.len)) as u32;
     meta.payload_at = counters.forget(u64::from(meta.payload_at)) as u32;
@@ -40,11 +44,11 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counte
     meta.key.kind = counters.forget(u64::from(meta.key.kind)) as u8;
     // After parsing, so that skipped frames do not pay for it; once, so that all agree on it.
     let now_ns = maps::now_ns();
-    let Some(settings) = maps::settings() else { return counters.add(Counter::TableMissing, 1) };
+    let Some(settings) = maps::settings() else { return missing(counters) };
     meta.key = meta.key.on_interface(settings.interface(packet.ifindex()));
     let hash = hash(&meta.key, &maps::hash_secret());
     let tag = tag(hash);
-    let Some(mut set) = maps::flow_set(cpu, hash) else { return counters.add(Counter::TableMissing, 1) };
+    let Some(mut set) = maps::flow_set(cpu, hash) else { return missing(counters) };
 
     let (way, found) = match find(&set, tag, &meta.key, counters) {
         Some(way) => (way, Some(set.slot(way).continuity(&meta, now_ns, settings.slot_silence_ns()))),
@@ -72,7 +76,20 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counte
     if meta.segments > 1 {
         counters.add(Counter::SegmentsUnfolded, u64::from(meta.segments) - 1);
     }
+    // Behind the flow's account: what was dropped was seen, and is in both counts. Its payload goes nowhere, nor is it
+    // sampled.
+    if heading == Heading::In && blocks::fate(&meta, now_ns, &settings, counters) == Fate::Dropped {
+        return Fate::Dropped;
+    }
     samples::sample(packet, &meta, &counted, &settings, counters);
+    Fate::Passes
+}
+
+/// The layout rules this out; the packet passes.
+#[inline(always)]
+fn missing(counters: Counters) -> Fate {
+    counters.add(Counter::TableMissing, 1);
+    Fate::Passes
 }
 
 /// The way that holds a key. Branches, although they cannot be predicted: computed without one, the

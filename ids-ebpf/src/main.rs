@@ -1,10 +1,11 @@
 //! Entries of the kernel programs: XDP, tc ingress and tc egress share one body, and every packet
-//! passes whatever becomes of its record. No packet access and no map access here.
+//! passes whatever becomes of its record, unless its source is blocked. No packet access and no map access here.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
 mod bench;
+mod blocks;
 mod counters;
 mod flows;
 mod maps;
@@ -12,32 +13,37 @@ mod packet;
 mod samples;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_UNSPEC, xdp_action},
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
 
 use crate::{
+    blocks::{Fate, Heading},
     counters::Counters,
     packet::{SkbPacket, XdpPacket},
 };
 
 #[xdp(frags)]
 fn ids_xdp(ctx: XdpContext) -> u32 {
-    flows::observe::<XdpPacket>(&ctx);
-    xdp_action::XDP_PASS
+    match flows::observe::<XdpPacket>(&ctx, Heading::In) {
+        Fate::Passes => xdp_action::XDP_PASS,
+        Fate::Dropped => xdp_action::XDP_DROP,
+    }
 }
 
-/// Leaves the decision to whatever program or filter comes next.
+/// Leaves the decision on what is not blocked to whatever program or filter comes next.
 #[classifier]
 fn ids_tc_ingress(ctx: TcContext) -> i32 {
-    flows::observe::<SkbPacket>(&ctx);
-    TC_ACT_UNSPEC
+    match flows::observe::<SkbPacket>(&ctx, Heading::In) {
+        Fate::Passes => TC_ACT_UNSPEC,
+        Fate::Dropped => TC_ACT_SHOT,
+    }
 }
 
 #[classifier]
 fn ids_tc_egress(ctx: TcContext) -> i32 {
-    flows::observe::<SkbPacket>(&ctx);
+    flows::observe::<SkbPacket>(&ctx, Heading::Out);
     TC_ACT_UNSPEC
 }
 

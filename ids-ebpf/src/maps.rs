@@ -11,16 +11,17 @@ use core::{
 use aya_ebpf::{
     Global,
     bindings::{BPF_F_MMAPABLE, BPF_RB_NO_WAKEUP},
-    btf_maps::{Array, RingBuf},
+    btf_maps::{Array, HashMap, RingBuf},
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
     macros::btf_map,
 };
 use ids_common::{
     abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
+    block::{BlockEntry, BlockKey},
     counter::SCRATCH,
     flow::{Continuity, FlowSlot},
     hash::HashSecret,
-    limits::{RING_BYTES_DEFAULT, WAYS},
+    limits::{BLOCKS_MAX, RING_BYTES_DEFAULT, WAYS},
     parse::PacketMeta,
     sample::{EvictedSlot, KIND_SLOT, SampleHeader},
 };
@@ -43,6 +44,10 @@ static SETTINGS: Array<Settings, 1, MMAPABLE> = Array::new();
 
 #[btf_map]
 static TEST: Array<TestWords, 1, MMAPABLE> = Array::new();
+
+/// The kernel keys its hash by itself.
+#[btf_map]
+static BLOCKS: HashMap<BlockKey, BlockEntry, { BLOCKS_MAX as usize }> = HashMap::new();
 
 #[btf_map]
 static RING: RingBuf<EvictedSlot, { RING_BYTES_DEFAULT as usize }> = RingBuf::new();
@@ -176,12 +181,41 @@ impl Tunables {
         unsafe { read_volatile(&raw const (*self.0).sample_bytes) }
     }
 
+    /// Whether anything is blocked: sources in the lower half, pairs in the upper.
+    #[inline(always)]
+    pub(crate) fn blocks(&self) -> u64 {
+        // SAFETY: as in `swept_before_ns`; both halves lie in one aligned word.
+        unsafe { read_volatile((&raw const (*self.0).block_sources).cast::<u64>()) }
+    }
+
     #[inline(always)]
     pub(crate) fn interface(&self, ifindex: u32) -> u8 {
         let at = opaque(u64::from(ifindex as u8)) as u8;
         // SAFETY: as in `swept_before_ns`; a byte indexes inside the 256 buckets.
         unsafe { read_volatile((&raw const (*self.0).interfaces).cast::<u8>().add(usize::from(at))) }
     }
+}
+
+/// Whether an entry of this key holds at `now_ns`; if so the packet is counted in it.
+#[inline(always)]
+pub(crate) fn blocked(key: &BlockKey, meta: &PacketMeta, now_ns: u64) -> bool {
+    let Some(entry) = BLOCKS.get_ptr_mut(key) else { return false };
+    // SAFETY: the lookup gave a valid entry, which stays readable while the program runs even if it is removed.
+    unsafe {
+        if now_ns >= read_volatile(&raw const (*entry).until_ns) {
+            return false;
+        }
+        atomic_add(&raw mut (*entry).packets, u64::from(meta.segments.max(1)));
+        atomic_add(&raw mut (*entry).bytes, meta.bytes());
+    }
+    true
+}
+
+/// Adds to a word that other CPUs add to. The caller gives a valid, aligned word.
+#[inline(always)]
+unsafe fn atomic_add(word: *mut u64, by: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) word, in(reg) by, options(nostack)) };
 }
 
 /// The counters of this CPU.

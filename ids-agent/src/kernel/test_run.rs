@@ -10,7 +10,7 @@ use aya::{
 use ids_common::abi::TestWords;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
-use super::{Kernel, KernelError, ProgramClock, ReadStats, Reader, WORD, attach, load_program};
+use super::{Blocks, Kernel, KernelError, ProgramClock, ReadStats, Reader, WORD, attach, load_program};
 use crate::{
     config::{CaptureSettings, FlowSettings, SampleSettings},
     source::{Batch, SlotState},
@@ -144,6 +144,21 @@ impl TestRun {
         Programs { ebpf: &self.kernel.ebpf }.run(entry, frame, repeat)
     }
 
+    /// The same once, for the action that the program gave.
+    pub fn action(&self, entry: Entry, frame: &[u8]) -> Result<u32, KernelError> {
+        Programs { ebpf: &self.kernel.ebpf }.ran(entry, frame, 1).map(|ran| ran.return_value)
+    }
+
+    /// The time that the next run sees.
+    pub fn set_now(&self, now_ns: u64) {
+        self.set(offset_of!(TestWords, now_ns), now_ns);
+    }
+
+    /// What the programs drop; to be taken once.
+    pub fn take_blocks(&mut self) -> Result<Blocks, KernelError> {
+        self.kernel.take_blocks()
+    }
+
     /// The programs and their reader apart, to race one against the other.
     pub fn race(&mut self) -> (Programs<'_>, Sweeps<'_>) {
         (Programs { ebpf: &self.kernel.ebpf }, Sweeps { reader: &mut self.kernel.reader })
@@ -185,13 +200,16 @@ pub struct Programs<'a> {
 impl<'a> Programs<'a> {
     /// Runs one frame `repeat` times; gives the mean duration of a run.
     pub fn run(self, entry: Entry, frame: &[u8], repeat: u32) -> Result<Duration, KernelError> {
+        self.ran(entry, frame, repeat).map(|ran| ran.duration)
+    }
+
+    fn ran(self, entry: Entry, frame: &[u8], repeat: u32) -> Result<TestRunResult, KernelError> {
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
         let ran = match entry {
             Entry::TcIngress | Entry::TcEgress => self.classifier(entry)?.test_run(options),
             Entry::Xdp | Entry::Empty | Entry::Random => self.xdp(entry)?.test_run(options),
         };
-        let TestRunResult { duration, .. } = ran.map_err(|cause| KernelError::TestRun { cause: Box::new(cause) })?;
-        Ok(duration)
+        ran.map_err(|cause| KernelError::TestRun { cause: Box::new(cause) })
     }
 
     fn xdp(self, entry: Entry) -> Result<&'a Xdp, KernelError> {
