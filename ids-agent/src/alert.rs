@@ -57,6 +57,11 @@ impl Renderer {
         Self { format, provenance }
     }
 
+    /// Names other models in the lines from now on.
+    pub fn set_models(&mut self, models: &[ModelInfo]) {
+        self.provenance.models = models.to_vec();
+    }
+
     /// The line of an incident, with its line end.
     pub fn alert(&self, incident: &Incident) -> Vec<u8> {
         let alert = Alert::from_incident(incident, &self.provenance);

@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::ConfigError;
 
+mod ask;
 mod calibrate;
 mod check;
 mod devices;
@@ -98,6 +99,12 @@ struct Cli {
 enum Verb {
     /// Watches interfaces until it is stopped
     Run(run::RunArgs),
+    /// Shows how the agent that runs fares
+    Status(ask::StatusArgs),
+    /// Has the agent that runs read its configuration, models and feeds again
+    Reload(ask::ReloadArgs),
+    /// Lists, adds and removes blocks of the agent that runs
+    Block(ask::BlockArgs),
     /// Judges capture files through the same code as live traffic
     Replay(replay::ReplayArgs),
     /// Says why an alert was given, out of its stored evidence, and judges that evidence again
@@ -177,6 +184,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let log = LogChoice { level: cli.log, shape: cli.log_format };
     match cli.verb {
         Verb::Run(args) => run::run(args, &log),
+        Verb::Status(args) => ask::status(&args),
+        Verb::Reload(args) => ask::reload(&args),
+        Verb::Block(args) => ask::block(&args),
         Verb::Replay(args) => replay::run(args, &log),
         Verb::Explain(args) => explain::run(&args),
         Verb::Feedback(args) => feedback::run(&args),

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 mod allow;
 mod behaviour;
+mod control;
+mod enforce;
 mod intel;
 mod read;
 mod site;
@@ -20,6 +22,8 @@ pub use behaviour::{
     AppDosSettings, BeaconSettings, BehaviourSettings, BotSettings, BruteForceSettings, DeviceSettings,
     DnsTunnelSettings, FloodSettings, LimitsSettings, ScanSettings, SweepSettings, load_behaviour,
 };
+pub use control::ControlSettings;
+pub use enforce::{BLOCKABLE, BLOCKS_MAX, BlockScope, BlockSeverity, EnforceSettings};
 pub use intel::{Category, FEEDS_MAX, FeedKind, FeedSettings, IntelSettings};
 pub use read::{ConfigError, from_text, load, parse_table};
 pub use site::{Measure, SiteFile, SiteFloor, SiteSettings, load_site};
@@ -43,6 +47,8 @@ pub struct Config {
     pub evidence: EvidenceSettings,
     pub alert: AlertSettings,
     pub metrics: MetricsSettings,
+    pub enforce: EnforceSettings,
+    pub control: ControlSettings,
     pub log: LogSettings,
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
-    config::AllowEntry,
+    config::{AllowEntry, SidThreshold},
     eve::{EveEvent, Matched},
     features::FeatureVector,
     flow::FlowRecord,
@@ -27,12 +27,14 @@ pub mod fuse;
 pub mod intel;
 pub mod model;
 pub mod payload;
+mod renewal;
 pub mod saved;
 pub mod signature;
 pub mod site;
 
 pub use engine::{Engine, EngineParts, EngineStats, Judging};
 pub use exhibit::{ClassOutput, EXHIBITS_MAX, Exhibit, ModelOutputs};
+pub use renewal::{Renewal, Renewed};
 
 /// What a flow, or a host's conduct, is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -343,6 +345,9 @@ pub trait Detector: Send {
     /// Takes the feedback that holds from now on.
     fn heed(&mut self, _feedback: &[AllowEntry]) {}
 
+    /// Takes the thresholds of signatures that hold from now on.
+    fn weigh(&mut self, _thresholds: &[SidThreshold]) {}
+
     /// Hears that no more comes: what it still waits for is decided, and found in the next judgement.
     fn end(&mut self, _now_ns: u64) {}
 
@@ -403,6 +408,10 @@ macro_rules! forward_to_inner {
 
         fn heed(&mut self, feedback: &[$crate::config::AllowEntry]) {
             self.inner.heed(feedback);
+        }
+
+        fn weigh(&mut self, thresholds: &[$crate::config::SidThreshold]) {
+            self.inner.weigh(thresholds);
         }
 
         fn end(&mut self, now_ns: u64) {

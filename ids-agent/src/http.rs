@@ -22,7 +22,9 @@ mod health;
 mod metrics;
 
 pub use health::Health;
-pub use metrics::{AttachState, EveGauge, ManagedMetrics, Metrics, QueueGauge, RuleUpdate, Snapshot};
+pub use metrics::{
+    AttachState, EnforceMetrics, EveGauge, ManagedMetrics, Metrics, QueueGauge, RuleUpdate, Series, Snapshot,
+};
 
 /// A client that has not sent its request's header by then is cut off.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);

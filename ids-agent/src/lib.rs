@@ -6,7 +6,9 @@ pub mod bounded;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod detect;
+pub mod enforce;
 pub mod eve;
 pub mod evidence;
 #[cfg(test)]

@@ -12,7 +12,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     },
@@ -22,10 +22,9 @@ use std::{
 use crate::{
     alert::Renderer,
     clock::Stopwatch,
-    config::AllowEntry,
     detect::{
-        Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging, Outcome,
-        Severity, Verdict, forward_to_inner,
+        Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging, ModelInfo,
+        Outcome, Severity, Verdict, forward_to_inner,
     },
     evidence::Recorder,
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
@@ -35,16 +34,22 @@ use crate::{
     supervisor::{Roster, StopFlag},
 };
 
+mod control;
+mod enforce;
 mod eve;
 mod feeds;
 mod keep;
+mod renew;
 mod serve;
 mod sinks;
 mod suricata;
 
+pub use control::{ControlKeeper, Handler, ReloadAsker};
+pub use enforce::{AtStop, Done, EnforceHandle, EnforceParts, Enforced, Enforcement, Order};
 pub use eve::{EveFollowing, EveParts, EveSettling};
 pub use feeds::FeedKeeper;
 use keep::Keeping;
+pub use renew::RenewalBox;
 pub use serve::{DRAIN_DEADLINE, Ended, Hangup, ServeError, Watch, supervise};
 pub use sinks::{SinkReport, Sinks};
 pub use suricata::{Care, SuricataKeeper};
@@ -78,9 +83,15 @@ pub struct SourceState {
 
 /// Takes what the engine decided, in order.
 pub trait Consumer {
+    /// A tick, before what the engine says of it.
+    fn tick(&mut self, _batch: &Batch) {}
+
     fn incident(&mut self, incident: &Incident);
 
     fn verdict(&mut self, verdict: &Verdict);
+
+    /// The models that judge from now on.
+    fn models(&mut self, _models: &[ModelInfo]) {}
 
     /// The queues that the consumer feeds, for metrics.
     fn queues(&self) -> Vec<QueueGauge> {
@@ -100,30 +111,14 @@ pub struct Gauges {
     pub health: Option<Arc<Health>>,
 }
 
-/// Feedback on its way to an engine that runs. A newer one replaces what was not yet taken.
-#[derive(Clone, Debug, Default)]
-pub struct FeedbackBox {
-    waiting: Arc<Mutex<Option<Vec<AllowEntry>>>>,
-}
-
-impl FeedbackBox {
-    /// Ends of `feedback` are on the axis of the source.
-    pub fn put(&self, feedback: Vec<AllowEntry>) {
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(feedback);
-    }
-
-    fn take(&self) -> Option<Vec<AllowEntry>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 /// How a line is watched and stopped.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     pub stop: StopFlag,
     pub roster: Roster,
     pub gauges: Gauges,
-    pub feedback: FeedbackBox,
+    /// Other rules, for an engine that goes on.
+    pub renewal: RenewalBox,
     /// Where the detectors' state is kept; a replay keeps none.
     pub state: Option<Arc<StateStore>>,
     /// Told what was judged of Suricata's events, where they are followed.
@@ -250,9 +245,8 @@ fn judge(
     let mut judged = 0u64;
     for parcel in from_source {
         let watch = Stopwatch::start();
-        if let Some(feedback) = control.feedback.take() {
-            engine.set_feedback(feedback);
-        }
+        control.renewal.take_up(engine, consumer, control.gauges.metrics.as_ref());
+        consumer.tick(&parcel.batch);
         engine.absorb(&parcel.batch);
         judge_all(engine, &mut outcome, consumer, control);
         if let Some(metrics) = &control.gauges.metrics {
@@ -460,6 +454,13 @@ impl Consumer for Lines {
     fn verdict(&mut self, verdict: &Verdict) {
         if let Some(outlet) = &self.flows {
             outlet.queue.push(Line { rank: Rank::Flow, bytes: self.renderer.flow(verdict) });
+        }
+    }
+
+    fn models(&mut self, models: &[ModelInfo]) {
+        self.renderer.set_models(models);
+        if let Some(evidence) = &mut self.evidence {
+            evidence.recorder.renderer.set_models(models);
         }
     }
 

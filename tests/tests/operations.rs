@@ -43,6 +43,7 @@ fn every_metric_is_documented() {
     metrics.show_feeds(&[feed], [(Category::Malware, Kind::Domain, 1)].into_iter());
     let totals = EveTotals { suricata: Some((1, EveStats::default())), ..EveTotals::default() };
     metrics.show_eve(&EveGauge { totals: &totals, readable: true, wall_ns: 1 });
+    metrics.enforcement().unwrap().show(1, 1);
     metrics.count_alert(Class::Flood, Severity::High);
     metrics.observe_judge(Witness::Anomaly, std::time::Duration::ZERO);
     let (page, text) = (page(), metrics.render().unwrap());

@@ -10,56 +10,33 @@ use crate::{
     clock::Axis,
     config::{
         self, BehaviourSettings, Config, DetectSettings, FlowSettings, FuseSettings, IntelSettings, PayloadSettings,
-        SiteFile, SiteSettings, SuricataSettings, WindowSettings,
+        SiteFile, SuricataSettings, WindowSettings,
     },
     detect::{
         Detector, EngineParts,
         behaviour::Behaviour,
-        dga::Dga,
         intel::Intel,
-        payload::Payload,
         signature::Signature,
         site::{Calibrated, Floor},
     },
     intel::{self, Feeds, Refresh},
-    models::{self, ModelsError},
     state::{self, StateImage},
 };
+
+mod groups;
+
+pub(super) use groups::Group;
 
 /// Builds the detectors that the settings ask for.
 ///
 /// Without a models folder the agent goes on with what it has, and says so; a folder that was named
 /// must be there, and a model that is there must be sound.
 pub(super) fn detectors(config: &Config, seed: Seed) -> Result<Vec<Box<dyn Detector>>, Failure> {
-    let settings = &config.detect;
-    let site = SiteSettings { hash_seed: seed.draw(), ..config.site.clone() };
-    let mut detectors = match models::load_for(settings, &site) {
-        Ok(detectors) => detectors,
-        Err(error @ ModelsError::NotFound { .. }) if settings.models_dir.is_none() => {
-            tracing::warn!("{error}; going on without models");
-            Vec::new()
-        }
-        Err(error) => return Err(Failure::Config(error.to_string())),
-    };
-    if settings.behaviour {
-        detectors.push(behaviour(settings, seed.draw())?);
+    let mut detectors = Vec::new();
+    for group in Group::ALL {
+        detectors.extend(group.build(config, seed)?);
     }
-    if settings.payload {
-        detectors.push(Box::new(Payload::new(seed.draw())));
-    }
-    if settings.dga {
-        match models::name_scorer(settings) {
-            Ok(Some(scorer)) => detectors.push(Box::new(Dga::new(scorer, seed.draw()))),
-            Ok(None) => tracing::debug!("no scorer of names beside the models; generated names are not looked for"),
-            // Told above already.
-            Err(ModelsError::NotFound { .. }) if settings.models_dir.is_none() => {}
-            Err(error) => return Err(Failure::Config(error.to_string())),
-        }
-    }
-    match site_file(config)? {
-        Some((path, site)) => calibrated(detectors, &path, &site),
-        None => Ok(detectors),
-    }
+    Ok(detectors)
 }
 
 /// What calibration wrote about the site, and where.

@@ -1,15 +1,18 @@
 //! `run`: live interfaces through the line, until a signal ends it.
 
+mod control;
+mod enforce;
 mod eve;
+mod reload;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
     str::FromStr,
     sync::Arc,
 };
 
-use self::eve::Hearing;
+use self::{eve::Hearing, reload::Reloader};
 use super::{
     Failure,
     inputs::is_dash,
@@ -28,12 +31,12 @@ use crate::{
     intel::Feeds,
     kernel::{Attachment, Kernel, KernelError, facts},
     pipeline::{
-        Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, FeedKeeper, FeedbackBox, Gauges, Hangup, LineReport, Lines,
-        Outlet, PipelineError, SinkReport, Sinks, SourceState, SuricataKeeper, Watch, build_engine, run_line,
-        supervise,
+        Control, ControlKeeper, DRAIN_DEADLINE, Ended, Enforcement, EvidenceOutlet, FeedKeeper, Gauges, Hangup,
+        LineReport, Lines, Outlet, PipelineError, SinkReport, Sinks, SourceState, SuricataKeeper, Watch, build_engine,
+        run_line, supervise,
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
-    source::live::LiveSource,
+    source::{eve::EveSource, live::LiveSource},
     state::{StateImage, StateStore},
     supervisor::Roster,
 };
@@ -45,8 +48,9 @@ use clap::{Args, ValueEnum};
   ids-agent run --interface eth0 --interface wlan0 --alerts /var/log/ids-agent/alerts.ndjson
   ids-agent run --config /etc/ids-agent/config.toml --format eve
 
-Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. SIGHUP reopens the output files, SIGINT and
-SIGTERM stop the agent; a second one stops it at once. Packets always pass.")]
+Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. SIGHUP reopens the output files and reads the
+configuration again, SIGINT and SIGTERM stop the agent; a second one stops it at once. Packets pass unless [enforce]
+is turned on.")]
 pub(super) struct RunArgs {
     /// Interface to watch; may be given several times
     #[arg(short, long = "interface", value_name = "NAME", env = "IDS_INTERFACE", value_delimiter = ',')]
@@ -155,7 +159,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let feedback = config.state.dir.join(feedback::FILE);
     // A mistake in that file must not leave the network unwatched.
     config.fuse.feedback = read_feedback(&feedback).unwrap_or_default();
-    let mut detectors = parts::detectors(&config, Seed::Random)?;
+    let (mut detectors, groups) = reload::build_groups(&config)?;
     let feeds = parts::feeds(&config.intel, Seed::Random)?;
     detectors.extend(parts::intel(feeds.as_ref(), Axis::Boottime, Seed::Random));
     if config.suricata.eve_file().is_some() {
@@ -177,6 +181,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
             "attached"
         );
     }
+    let enforcement = enforce::start(&config, &mut kernel, &mut sinks, &page.pages.metrics, &roster)?;
     let source = kernel.into_source(&config.flow);
     let stop_source = source.stop_handle();
 
@@ -194,19 +199,46 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     };
     let suricata = suricata::manage(&config, &page.pages.metrics, &roster)?;
     let stop_suricata = suricata.as_ref().map(SuricataKeeper::stopper);
+    let handle = enforcement.as_ref().map(Enforcement::handle);
+    let reloader = Reloader {
+        args,
+        started: config.clone(),
+        applied: config.clone(),
+        groups,
+        hears_feeds: feeds.is_some(),
+        hears_suricata: config.suricata.eve_file().is_some(),
+        feedback,
+        feeds: keep_fresh(feeds, &config, &page.pages.metrics)?,
+        metrics: Arc::clone(&page.pages.metrics),
+        renewal: control.renewal.clone(),
+        enforce: handle.clone(),
+    };
+    let mut desk = control::Desk {
+        reloader,
+        enforce: handle,
+        metrics: Arc::clone(&page.pages.metrics),
+        health: Arc::clone(&page.pages.health),
+        began_ns: clock::boottime_ns(),
+    };
+    let socket = control::open(&config.control);
+    let keeper = ControlKeeper::start(socket, Box::new(move |request, peer| desk.handle(request, peer)), &roster)
+        .map_err(|error| Failure::Other(format!("cannot start thread `control`: {error}")))?;
+    let asker = keeper.reload_asker();
     let watch = Watch {
         ask_stop: Box::new(move || {
             stop_suricata.iter().for_each(|stop| stop());
             stop_source.stop();
         }),
-        hangup: Hangup::Reopen(sinks.queues(), keep_fresh(feeds, &config, &page.pages.metrics)?),
-        reload: reloader(feedback, control.feedback.clone()),
+        hangup: Hangup::Reopen(sinks.queues(), None),
+        reload: Box::new(move || asker.ask()),
         health: Some(Arc::clone(&page.pages.health)),
         pages: page.listener.map(|listener| (listener, page.pages)),
         roster,
         deadline: DRAIN_DEADLINE,
     };
-    let ended = supervise(watch, move || work(hearing, detectors, &config, lines, sinks, preset, &control));
+    let ended =
+        supervise(watch, move || work(hearing, detectors, &config, (lines, enforcement), sinks, preset, &control));
+    keeper.finish();
     suricata.into_iter().for_each(SuricataKeeper::finish);
     let Ended { result, asked } = ended.map_err(Failure::other)?;
     let (report, outputs) = result?;
@@ -225,7 +257,7 @@ fn work(
     hearing: Hearing,
     detectors: Vec<Box<dyn Detector>>,
     config: &Config,
-    mut lines: Lines,
+    (mut lines, enforcement): (Lines, Option<Enforcement>),
     sinks: Sinks,
     preset: Option<StateImage>,
     control: &Control,
@@ -236,7 +268,18 @@ fn work(
     restore(&mut engine, control.state.as_deref(), preset);
     let mut interfaces = Interfaces::default();
     let Hearing { mut source, following, .. } = hearing;
-    let report = run_line(&mut source, move |source| interfaces.observe(source.inner()), engine, &mut lines, control);
+    let observe = move |source: &EveSource<LiveSource>| interfaces.observe(source.inner());
+    let report = match &enforcement {
+        None => run_line(&mut source, observe, engine, &mut lines, control),
+        Some(enforcement) => {
+            let mut enforced = enforcement.around(&mut lines);
+            run_line(&mut source, observe, engine, &mut enforced, control)
+        }
+    };
+    // Its last words go to a sink.
+    if let Some(enforcement) = enforcement {
+        enforcement.finish();
+    }
     // Nobody listens any more, which also ends a follower that waits for the engine.
     drop(source);
     // What was decided is written, however the line ended.
@@ -305,16 +348,6 @@ fn read_feedback(path: &Path) -> Option<Vec<AllowEntry>> {
             None
         }
     }
-}
-
-/// Reads the feedback again; a file with a mistake leaves what holds as it is.
-fn reloader(path: PathBuf, feedback: FeedbackBox) -> Box<dyn Fn()> {
-    Box::new(move || {
-        if let Some(allow) = read_feedback(&path) {
-            let offset_ns = Axis::Boottime.offset().ns();
-            feedback.put(allow.into_iter().map(|entry| entry.on_axis(offset_ns)).collect());
-        }
-    })
 }
 
 /// The folder with the evidence, where there is one that can be written.

@@ -120,6 +120,15 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// One address alone.
+    pub const fn host(address: IpAddr) -> Self {
+        let address = match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        Self { address, bits: 128 }
+    }
+
     pub fn contains(&self, address: &[u8; 16]) -> bool {
         let ours = u128::from_be_bytes(self.address);
         let theirs = u128::from_be_bytes(*address);

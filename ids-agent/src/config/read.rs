@@ -322,6 +322,9 @@ impl Config {
         if !(1..=1 << 20).contains(&self.alert.queue_max) {
             return fault("alert.queue_max", &self.alert.queue_max, "1 to 1048576");
         }
+        if let Some((key, value, takes)) = self.enforce.fault() {
+            return fault(key, &value, takes);
+        }
         let metrics = &self.metrics;
         if metrics.enabled && !metrics.allow_public && !metrics.listen.ip().is_loopback() {
             return fault(
@@ -399,6 +402,20 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_blocked_for_what_others_can_send_in_his_name() {
+        for class in ["port_scan", "flood", "dns_tunnel", "anomaly", "benign", "spam"] {
+            let refused = fault(&format!("[enforce]\nclasses = [\"{class}\"]\n"));
+            assert!(
+                refused.starts_with(&format!("ids.toml:2: enforce.classes = \"{class}\" is out of range")),
+                "{refused}"
+            );
+        }
+        assert_eq!(fault("[enforce]\nclasses = [\"brute_force\"]\n"), "accepted");
+        assert!(fault("[enforce]\nduration_secs = 0\n").ends_with("out of range: 1 to enforce.duration_max_secs"));
+        assert!(fault("[enforce]\nentries_max = 5000\n").contains(":2: enforce.entries_max = 5000 is out of range"));
+    }
+
+    #[test]
     fn an_exception_states_its_end_and_its_reason() {
         let entry = "[[fuse.allow]]\nsource = \"192.0.2.0/24\"\n";
         assert!(fault(entry).contains("missing field `until`"), "{}", fault(entry));
@@ -421,6 +438,7 @@ mod tests {
         assert_eq!((sample.heads, SAMPLE_HEADS_MAX), (limits::SAMPLE_HEADS_DEFAULT, limits::SAMPLE_HEADS_MAX));
         assert_eq!(sample.bytes, limits::SAMPLE_BYTES_DEFAULT);
         assert_eq!(flow.slot_silence_ns(), limits::SLOT_SILENCE_NS_DEFAULT);
+        assert_eq!(super::super::BLOCKS_MAX, limits::BLOCKS_MAX as usize);
         assert_eq!(INTERFACES_MAX, limits::INTERFACES_MAX);
         assert_eq!(SETS_PER_CPU_BOUNDS, limits::SETS_PER_CPU_MIN..=limits::SETS_PER_CPU_MAX);
         assert_eq!((SAMPLE_PACKETS_MAX, SAMPLE_BYTES_MAX), (limits::SAMPLE_PACKETS_MAX, limits::SAMPLE_BYTES_MAX));

@@ -4,10 +4,11 @@ use super::{
     Detector, DetectorStats, Exhibit, Finding, Incident, Judged, ModelInfo, ModelOutputs, Outcome, Stage, Witness,
     exhibit::Exhibits,
     fuse::{Fuse, FuseStats},
+    renewal::{Renewal, Retired, parts_for, put_together},
     saved::{AxisShift, Restored, SavedPart},
 };
 use crate::{
-    config::{AllowEntry, FlowSettings, FuseSettings, PayloadSettings, WindowSettings},
+    config::{FlowSettings, FuseSettings, PayloadSettings, WindowSettings},
     features::{
         FeatureVector, extract,
         window::{HostWindows, WindowStats},
@@ -51,6 +52,7 @@ pub struct Engine {
     payloads: PayloadTable,
     windows: HostWindows,
     detectors: Vec<Box<dyn Detector>>,
+    retired: Retired,
     reads_open_features: bool,
     /// The detector that hears another sensor, by its place.
     teller: Option<usize>,
@@ -81,17 +83,15 @@ impl Engine {
     pub fn new(mut parts: EngineParts) -> Self {
         parts.detectors.iter_mut().for_each(|detector| detector.heed(&parts.fuse.feedback));
         let idle_ns = parts.flow.idle_timeout_secs.saturating_mul(1_000_000_000);
-        let mut witnesses: Vec<Witness> = parts.detectors.iter().map(|detector| detector.witness()).collect();
-        witnesses.sort_unstable();
-        witnesses.dedup();
         Self {
             flows: FlowTable::new(&parts.flow),
             payloads: PayloadTable::new(&parts.payload),
             windows: HostWindows::new(&parts.window),
-            fuse: Fuse::new(&parts.fuse, witnesses.len(), idle_ns),
-            teller: parts.detectors.iter().position(|detector| detector.witness() == Witness::Signature),
+            fuse: Fuse::new(&parts.fuse, witnesses(&parts.detectors), idle_ns),
+            teller: teller(&parts.detectors),
             reads_open_features: parts.detectors.iter().any(|detector| detector.reads_open_features()),
             detectors: parts.detectors,
+            retired: Retired::default(),
             exhibits: Exhibits::new(parts.exhibits_max),
             judged: 0,
             ended: 0,
@@ -125,10 +125,21 @@ impl Engine {
         }
     }
 
-    /// Takes other feedback, with ends on the axis of the source.
-    pub fn set_feedback(&mut self, feedback: Vec<AllowEntry>) {
-        self.detectors.iter_mut().for_each(|detector| detector.heed(&feedback));
-        self.fuse.set_feedback(feedback);
+    /// Goes on under other rules. What detectors that are replaced have learned passes to their successors.
+    pub fn renew(&mut self, renewal: Renewal) -> Restored {
+        let saved = self.save();
+        let at_work = std::mem::take(&mut self.detectors);
+        let (mut detectors, fresh) = put_together(at_work, renewal.detectors, &mut self.retired);
+        for detector in &mut detectors {
+            detector.heed(&renewal.fuse.feedback);
+            detector.weigh(&renewal.thresholds);
+        }
+        self.teller = teller(&detectors);
+        self.reads_open_features = detectors.iter().any(|detector| detector.reads_open_features());
+        self.fuse.renew(&renewal.fuse, witnesses(&detectors));
+        let parts = parts_for(saved, &detectors, &fresh);
+        self.detectors = detectors;
+        self.restore(&parts, AxisShift::NONE)
     }
 
     /// Ends all flows, which `judge` then says its last word on.
@@ -156,6 +167,8 @@ impl Engine {
     }
 
     pub fn stats(&self) -> EngineStats {
+        let mut detectors = self.detectors.iter().map(|detector| (detector.witness(), detector.stats())).collect();
+        self.retired.add_to(&mut detectors);
         EngineStats {
             flow: self.flows.stats(),
             window: self.windows.stats(),
@@ -164,7 +177,7 @@ impl Engine {
             exhibits_evicted: self.exhibits.evicted(),
             judged: self.judged,
             ended: self.ended,
-            detectors: self.detectors.iter().map(|detector| (detector.witness(), detector.stats())).collect(),
+            detectors,
         }
     }
 
@@ -283,6 +296,18 @@ impl Engine {
         self.judged_of_due = end;
         if end < self.due.len() { Judging::More } else { Judging::Done }
     }
+}
+
+/// How many witnesses there are, each once.
+fn witnesses(detectors: &[Box<dyn Detector>]) -> usize {
+    let mut witnesses: Vec<Witness> = detectors.iter().map(|detector| detector.witness()).collect();
+    witnesses.sort_unstable();
+    witnesses.dedup();
+    witnesses.len()
+}
+
+fn teller(detectors: &[Box<dyn Detector>]) -> Option<usize> {
+    detectors.iter().position(|detector| detector.witness() == Witness::Signature)
 }
 
 /// Adds what was told of flows after they were judged: a sensor that reads files is late.

@@ -204,6 +204,13 @@ impl Fuse {
         self.feedback = feedback;
     }
 
+    /// Other lists and another time of deduplication, with so many witnesses at work; what was told stays told.
+    pub fn renew(&mut self, settings: &FuseSettings, witnesses: usize) {
+        self.allow.clone_from(&settings.allow);
+        self.set_feedback(settings.feedback.clone());
+        self.incidents.renew(settings.dedup_secs.saturating_mul(1_000_000_000), witnesses);
+    }
+
     fn take(&mut self, finding: Finding, now_ns: u64) {
         self.stats.findings += 1;
         if self.allow.iter().any(|entry| allows(entry, &finding, now_ns)) {

@@ -407,6 +407,10 @@ impl Detector for Signature {
         }
     }
 
+    fn weigh(&mut self, thresholds: &[SidThreshold]) {
+        self.thresholds = thresholds.to_vec();
+    }
+
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>) {
         self.stats.judged += flows.len() as u64;
         for flow in flows {

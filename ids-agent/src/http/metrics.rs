@@ -17,15 +17,19 @@ use crate::{
     state::StateStats,
 };
 
+mod enforce;
 mod eve;
 mod feeds;
 mod join;
+mod series;
 mod suricata;
 
+pub use enforce::EnforceMetrics;
 pub use eve::EveGauge;
 use eve::EveMetrics;
 use feeds::FeedMetrics;
 use join::JoinMetrics;
+pub use series::Series;
 pub use suricata::{ManagedMetrics, RuleUpdate};
 
 /// One attached program.
@@ -116,7 +120,7 @@ pub struct Metrics {
 }
 
 /// Kernel counters by metric name and help text.
-const COUNTERS: [(Counter, &str, &str); 11] = [
+const COUNTERS: [(Counter, &str, &str); 13] = [
     (Counter::PacketsSeen, "ids_packets_seen_total", "Frames that reached a program or were read from a file."),
     (Counter::FlowPackets, "ids_packets_in_flows_total", "Packets counted in flows."),
     (Counter::FlowBytes, "ids_bytes_in_flows_total", "Network-layer bytes counted in flows."),
@@ -132,6 +136,8 @@ const COUNTERS: [(Counter, &str, &str); 11] = [
     (Counter::SamplesSent, "ids_samples_sent_total", "Payload samples sent through the ring."),
     (Counter::SamplesLost, "ids_samples_lost_total", "Payload samples lost because the ring was full."),
     (Counter::TableMissing, "ids_table_missing_total", "Packets counted nowhere because a map lookup failed."),
+    (Counter::PacketsBlocked, "ids_packets_blocked_total", "Packets counted in flows and then dropped for a block."),
+    (Counter::BytesBlocked, "ids_bytes_blocked_total", "Network-layer bytes of dropped packets."),
 ];
 
 /// A tick's work lies between microseconds and the tick's length.
@@ -263,6 +269,8 @@ impl Metrics {
     }
 
     pub fn set_models<'a>(&self, models: impl IntoIterator<Item = &'a ModelInfo>) {
+        // Those that were replaced are gone.
+        self.model_info.reset();
         for model in models {
             self.model_info.with_label_values(&[&model.name, &model.version, &model.sha256, model.backend]).set(1);
         }
@@ -271,6 +279,11 @@ impl Metrics {
     /// Figures of a Suricata that the agent runs; without one they do not show. Asked for once.
     pub fn managed_suricata(&self) -> Result<ManagedMetrics, prometheus::Error> {
         ManagedMetrics::new(&Register { registry: &self.registry })
+    }
+
+    /// Figures of blocking; where it is off they do not show. Asked for once.
+    pub fn enforcement(&self) -> Result<EnforceMetrics, prometheus::Error> {
+        EnforceMetrics::new(&Register { registry: &self.registry })
     }
 
     /// Takes over how the feeds of threat intelligence stand.

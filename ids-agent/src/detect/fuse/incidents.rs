@@ -136,6 +136,12 @@ impl Incidents {
         }
     }
 
+    /// Another time of deduplication, and so many witnesses at work.
+    pub(super) fn renew(&mut self, dedup_ns: u64, witnesses: usize) {
+        self.dedup_ns = dedup_ns;
+        self.witnesses = witnesses.max(1);
+    }
+
     pub(super) fn add_stats(&self, stats: FuseStats) -> FuseStats {
         FuseStats {
             findings_suppressed: self.stats.findings_suppressed,

@@ -1,0 +1,44 @@
+//! Figures of blocking. They exist where it is on.
+
+use prometheus::{IntCounterVec, IntGauge};
+
+use super::{Register, set};
+use crate::enforce::{Action, Event, Refusal};
+
+#[derive(Clone, Debug)]
+pub struct EnforceMetrics {
+    blocks: IntGauge,
+    events: IntCounterVec,
+    refused: IntCounterVec,
+    hosts: IntGauge,
+}
+
+impl EnforceMetrics {
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            blocks: register.gauge("ids_blocks", "Blocks in force.")?,
+            events: register.counters("ids_block_events_total", "What became of blocks.", &["action"])?,
+            refused: register.counters("ids_block_refused_total", "Blocks not put in force.", &["reason"])?,
+            hosts: register.gauge("ids_block_hosts", "Hosts seen to converse in the last one to two hours.")?,
+        };
+        for action in Action::ALL {
+            metrics.events.with_label_values(&[action.label()]);
+        }
+        for reason in Refusal::LABELS {
+            metrics.refused.with_label_values(&[reason]);
+        }
+        Ok(metrics)
+    }
+
+    pub fn count(&self, event: &Event) {
+        self.events.with_label_values(&[event.action.label()]).inc();
+        if let Some(refusal) = event.refusal {
+            self.refused.with_label_values(&[refusal.label()]).inc();
+        }
+    }
+
+    pub fn show(&self, blocks: usize, hosts: usize) {
+        set(&self.blocks, blocks as u64);
+        set(&self.hosts, hosts as u64);
+    }
+}
