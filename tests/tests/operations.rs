@@ -8,7 +8,7 @@ use ids_agent::{
     config::Category,
     detect::{Class, Severity, Witness, intel::Kind},
     eve::{EveStats, EveTotals},
-    http::{AttachState, EveGauge, Metrics, QueueGauge, Snapshot},
+    http::{AttachState, EveGauge, Metrics, QueueGauge, Snapshot, family},
     intel::FeedStatus,
     sink::SinkStats,
 };
@@ -52,5 +52,8 @@ fn every_metric_is_documented() {
     assert!(names.len() > 30, "{names:?}");
     for name in names {
         assert!(page.contains(&format!("`ids_{name}")), "ids_{name} is not documented");
+    }
+    for family in family::ALL {
+        assert!(page.contains(&format!("`{}", family.name)), "{} is not documented", family.name);
     }
 }

@@ -4,8 +4,8 @@ use std::{sync::OnceLock, time::Duration};
 
 use ids_common::counter::{Counter, Skip};
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector, process_collector::ProcessCollector,
+    Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    process_collector::ProcessCollector,
 };
 
 use crate::{
@@ -19,16 +19,20 @@ use crate::{
 
 mod enforce;
 mod eve;
+pub mod family;
 mod feeds;
 mod join;
+mod register;
 mod series;
 mod suricata;
 
 pub use enforce::EnforceMetrics;
 pub use eve::EveGauge;
 use eve::EveMetrics;
+use family::Family;
 use feeds::FeedMetrics;
 use join::JoinMetrics;
+use register::Register;
 pub use series::Series;
 pub use suricata::{ManagedMetrics, RuleUpdate};
 
@@ -120,125 +124,67 @@ pub struct Metrics {
 }
 
 /// Kernel counters by metric name and help text.
-const COUNTERS: [(Counter, &str, &str); 13] = [
-    (Counter::PacketsSeen, "ids_packets_seen_total", "Frames that reached a program or were read from a file."),
-    (Counter::FlowPackets, "ids_packets_in_flows_total", "Packets counted in flows."),
-    (Counter::FlowBytes, "ids_bytes_in_flows_total", "Network-layer bytes counted in flows."),
-    (
-        Counter::SegmentsUnfolded,
-        "ids_segments_unfolded_total",
-        "Packets that segmentation super-packets stood for, beyond the one seen.",
-    ),
-    (Counter::SlotsEvicted, "ids_slots_evicted_total", "Slots that left the kernel table to make room."),
-    (Counter::SlotsLost, "ids_slots_lost_total", "Evicted slots lost because the ring was full."),
-    (Counter::SlotsLostPackets, "ids_slots_lost_packets_total", "Packets in lost slots."),
-    (Counter::SlotsLostBytes, "ids_slots_lost_bytes_total", "Bytes in lost slots."),
-    (Counter::SamplesSent, "ids_samples_sent_total", "Payload samples sent through the ring."),
-    (Counter::SamplesLost, "ids_samples_lost_total", "Payload samples lost because the ring was full."),
-    (Counter::TableMissing, "ids_table_missing_total", "Packets counted nowhere because a map lookup failed."),
-    (Counter::PacketsBlocked, "ids_packets_blocked_total", "Packets counted in flows and then dropped for a block."),
-    (Counter::BytesBlocked, "ids_bytes_blocked_total", "Network-layer bytes of dropped packets."),
+const COUNTERS: [(Counter, &Family); 13] = [
+    (Counter::PacketsSeen, &family::PACKETS_SEEN),
+    (Counter::FlowPackets, &family::PACKETS_IN_FLOWS),
+    (Counter::FlowBytes, &family::BYTES_IN_FLOWS),
+    (Counter::SegmentsUnfolded, &family::SEGMENTS_UNFOLDED),
+    (Counter::SlotsEvicted, &family::SLOTS_EVICTED),
+    (Counter::SlotsLost, &family::SLOTS_LOST),
+    (Counter::SlotsLostPackets, &family::SLOTS_LOST_PACKETS),
+    (Counter::SlotsLostBytes, &family::SLOTS_LOST_BYTES),
+    (Counter::SamplesSent, &family::SAMPLES_SENT),
+    (Counter::SamplesLost, &family::SAMPLES_LOST),
+    (Counter::TableMissing, &family::TABLE_MISSING),
+    (Counter::PacketsBlocked, &family::PACKETS_BLOCKED),
+    (Counter::BytesBlocked, &family::BYTES_BLOCKED),
 ];
-
-/// A tick's work lies between microseconds and the tick's length.
-const STEP_BUCKETS: [f64; 14] =
-    [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 2.5];
 
 impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let plain = Register { registry: &registry };
         let mut counters = Vec::with_capacity(COUNTERS.len());
-        for (counter, name, help) in COUNTERS {
-            counters.push((counter, plain.counter(name, help)?));
+        for (counter, family) in COUNTERS {
+            counters.push((counter, plain.counter_of(family)?));
         }
-        let build = plain.gauges("ids_build_info", "The agent's version; always 1.", &["version"])?;
+        let build = plain.gauges_of(&family::BUILD_INFO)?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
             counters,
-            skipped: plain.counters("ids_packets_skipped_total", "Frames not counted in a flow.", &["reason"])?,
-            flows_active: plain.gauge("ids_flows_active", "Flows in progress.")?,
-            flows_started: plain.counter("ids_flows_started_total", "Flows that began.")?,
-            flows_ended: plain.counters("ids_flows_ended_total", "Flows that ended.", &["reason"])?,
-            slots_stale: plain.counter(
-                "ids_slots_stale_total",
-                "Snapshots of slots that were older than what was known, or told of their end a second time.",
-            )?,
-            forgotten: plain.counters(
-                "ids_entries_forgotten_total",
-                "Entries that a bounded table let go early.",
-                &["table"],
-            )?,
-            silenced: plain.counters(
-                "ids_findings_silenced_total",
-                "Findings that raised no alert: on the allow list, or called false by feedback.",
-                &["by"],
-            )?,
-            flows_judged: plain.counter("ids_flows_judged_total", "Judgements of flows; a long flow has several.")?,
-            findings: plain.counters("ids_findings_total", "Findings.", &["witness"])?,
-            abstained: plain.counters(
-                "ids_abstained_total",
-                "Flows that looked odd, but not surely enough to say so.",
-                &["witness"],
-            )?,
-            inference_failed: plain.counters(
-                "ids_inference_failed_total",
-                "Flows not judged because inference failed.",
-                &["witness"],
-            )?,
-            step_seconds: plain.histogram("ids_engine_step_seconds", "Time to judge one tick.")?,
-            judge_seconds: plain.histograms(
-                "ids_inference_seconds",
-                "Time one detector takes for the flows of a tick.",
-                &["witness"],
-            )?,
-            alerts: plain.counters("ids_alerts_total", "Alerts.", &["class", "severity"])?,
-            verdicts: plain.counters("ids_verdicts_total", "Ended flows by verdict.", &["class"])?,
-            engine_queue: plain.gauge("ids_engine_queue_batches", "Batches that wait for the engine.")?,
-            engine_queue_full: plain.counter(
-                "ids_engine_queue_full_total",
-                "Times the source waited because the engine's queue was full.",
-            )?,
-            queue_lines: plain.gauges("ids_sink_queue_lines", "Lines that wait for a sink.", &["sink"])?,
-            queue_lines_limit: plain.gauges(
-                "ids_sink_queue_limit_lines",
-                "Lines that may wait for a sink.",
-                &["sink"],
-            )?,
-            sink_offered: plain.counters("ids_sink_lines_offered_total", "Lines given to a sink.", &["sink"])?,
-            sink_written: plain.counters("ids_sink_lines_written_total", "Lines a sink has written.", &["sink"])?,
-            sink_bytes: plain.counters("ids_sink_written_bytes_total", "Bytes a sink has written.", &["sink"])?,
-            sink_dropped: plain.counters(
-                "ids_sink_lines_dropped_total",
-                "Lines a sink has not written.",
-                &["sink", "reason"],
-            )?,
-            sink_rotations: plain.counters("ids_sink_rotations_total", "Rotations of a file.", &["sink"])?,
-            attached: plain.gauges(
-                "ids_attached",
-                "Whether a program sees an interface.",
-                &["interface", "mode", "direction"],
-            )?,
-            ring_size: plain.gauge("ids_ring_size_bytes", "Size of the ring buffer.")?,
-            ring_used: plain.gauge("ids_ring_used_bytes", "Bytes of the ring buffer in use when it was last read.")?,
-            map_bytes: plain.gauge("ids_map_memory_bytes", "Memory of all kernel maps.")?,
-            model_info: plain.gauges(
-                "ids_model_info",
-                "Loaded models; always 1.",
-                &["name", "version", "sha256", "backend"],
-            )?,
-            devices: plain.gauges(
-                "ids_devices",
-                "Devices of the site in each role: being learned, and known by their own past.",
-                &["standing"],
-            )?,
-            state_written: plain.counter("ids_state_written_total", "Times the detectors' state was written.")?,
-            state_lost: plain.counters(
-                "ids_state_lost_total",
-                "State that was not written or not taken back, by reason.",
-                &["reason"],
-            )?,
-            state_bytes: plain.gauge("ids_state_size_bytes", "Length of the state file as last written.")?,
+            skipped: plain.counters_of(&family::PACKETS_SKIPPED)?,
+            flows_active: plain.gauge_of(&family::FLOWS_ACTIVE)?,
+            flows_started: plain.counter_of(&family::FLOWS_STARTED)?,
+            flows_ended: plain.counters_of(&family::FLOWS_ENDED)?,
+            slots_stale: plain.counter_of(&family::SLOTS_STALE)?,
+            forgotten: plain.counters_of(&family::ENTRIES_FORGOTTEN)?,
+            silenced: plain.counters_of(&family::FINDINGS_SILENCED)?,
+            flows_judged: plain.counter_of(&family::FLOWS_JUDGED)?,
+            findings: plain.counters_of(&family::FINDINGS)?,
+            abstained: plain.counters_of(&family::ABSTAINED)?,
+            inference_failed: plain.counters_of(&family::INFERENCE_FAILED)?,
+            step_seconds: plain.histogram_of(&family::ENGINE_STEP_SECONDS)?,
+            judge_seconds: plain.histograms_of(&family::INFERENCE_SECONDS)?,
+            alerts: plain.counters_of(&family::ALERTS)?,
+            verdicts: plain.counters_of(&family::VERDICTS)?,
+            engine_queue: plain.gauge_of(&family::ENGINE_QUEUE_BATCHES)?,
+            engine_queue_full: plain.counter_of(&family::ENGINE_QUEUE_FULL)?,
+            queue_lines: plain.gauges_of(&family::SINK_QUEUE_LINES)?,
+            queue_lines_limit: plain.gauges_of(&family::SINK_QUEUE_LIMIT_LINES)?,
+            sink_offered: plain.counters_of(&family::SINK_LINES_OFFERED)?,
+            sink_written: plain.counters_of(&family::SINK_LINES_WRITTEN)?,
+            sink_bytes: plain.counters_of(&family::SINK_WRITTEN_BYTES)?,
+            sink_dropped: plain.counters_of(&family::SINK_LINES_DROPPED)?,
+            sink_rotations: plain.counters_of(&family::SINK_ROTATIONS)?,
+            attached: plain.gauges_of(&family::ATTACHED)?,
+            ring_size: plain.gauge_of(&family::RING_SIZE_BYTES)?,
+            ring_used: plain.gauge_of(&family::RING_USED_BYTES)?,
+            map_bytes: plain.gauge_of(&family::MAP_MEMORY_BYTES)?,
+            model_info: plain.gauges_of(&family::MODEL_INFO)?,
+            devices: plain.gauges_of(&family::DEVICES)?,
+            state_written: plain.counter_of(&family::STATE_WRITTEN)?,
+            state_lost: plain.counters_of(&family::STATE_LOST)?,
+            state_bytes: plain.gauge_of(&family::STATE_SIZE_BYTES)?,
             feeds: FeedMetrics::new(&plain)?,
             eve: OnceLock::new(),
             join: JoinMetrics::new(&plain)?,
@@ -265,6 +211,12 @@ impl Metrics {
         }
         for class in Class::ALL {
             self.verdicts.with_label_values(&[class.name()]);
+            if class == Class::Benign {
+                continue;
+            }
+            for severity in [Severity::High, Severity::Medium, Severity::Low, Severity::Info] {
+                self.alerts.with_label_values(&[class.name(), severity_label(severity)]);
+            }
         }
     }
 
@@ -408,56 +360,11 @@ fn set(gauge: &IntGauge, value: u64) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-/// Makes metrics and registers them.
-struct Register<'a> {
-    registry: &'a Registry,
-}
-
-impl Register<'_> {
-    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
-        self.registry.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.add(IntCounter::new(name, help)?)
-    }
-
-    fn seconds(&self, name: &str, help: &str) -> Result<prometheus::Counter, prometheus::Error> {
-        self.add(prometheus::Counter::with_opts(Opts::new(name, help))?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.add(IntGauge::new(name, help)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(STEP_BUCKETS.to_vec()))?)
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<prometheus::HistogramVec, prometheus::Error> {
-        let opts = HistogramOpts::new(name, help).buckets(STEP_BUCKETS.to_vec());
-        self.add(prometheus::HistogramVec::new(opts, labels)?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
     use std::{
+        collections::BTreeSet,
         io::Write,
         process::{Command, Stdio},
     };
@@ -522,6 +429,24 @@ mod tests {
             "process_resident_memory_bytes ",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_the_families_say() {
+        let metrics = busy();
+        for shown in metrics.registry.gather().iter().filter(|shown| shown.name().starts_with("ids_")) {
+            let family = family::ALL.iter().find(|family| family.name == shown.name());
+            let family = family.unwrap_or_else(|| panic!("{} is no family", shown.name()));
+            assert_eq!(shown.help(), family.help);
+            assert_eq!(
+                format!("{:?}", shown.get_field_type()).to_lowercase(),
+                format!("{:?}", family.kind).to_lowercase()
+            );
+            for series in shown.get_metric() {
+                let labels: BTreeSet<&str> = series.get_label().iter().map(|label| label.name()).collect();
+                assert_eq!(labels, family.labels.iter().copied().collect(), "{}", family.name);
+            }
         }
     }
 

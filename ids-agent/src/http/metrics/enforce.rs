@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGauge};
 
-use super::{Register, set};
+use super::{Register, family, set};
 use crate::enforce::{Action, Event, Refusal};
 
 #[derive(Clone, Debug)]
@@ -16,10 +16,10 @@ pub struct EnforceMetrics {
 impl EnforceMetrics {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
         let metrics = Self {
-            blocks: register.gauge("ids_blocks", "Blocks in force.")?,
-            events: register.counters("ids_block_events_total", "What became of blocks.", &["action"])?,
-            refused: register.counters("ids_block_refused_total", "Blocks not put in force.", &["reason"])?,
-            hosts: register.gauge("ids_block_hosts", "Hosts seen to converse in the last one to two hours.")?,
+            blocks: register.gauge_of(&family::BLOCKS)?,
+            events: register.counters_of(&family::BLOCK_EVENTS)?,
+            refused: register.counters_of(&family::BLOCK_REFUSED)?,
+            hosts: register.gauge_of(&family::BLOCK_HOSTS)?,
         };
         for action in Action::ALL {
             metrics.events.with_label_values(&[action.label()]);

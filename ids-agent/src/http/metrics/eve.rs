@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Register, raise, set};
+use super::{Register, family, raise, set};
 use crate::eve::{EveTotals, EveType, Skipped};
 
 /// How the following of eve.json stands.
@@ -41,39 +41,21 @@ pub(super) struct EveMetrics {
 impl EveMetrics {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
         let metrics = Self {
-            lines: register.counter("ids_eve_lines_total", "Lines of eve.json that were read.")?,
-            events: register.counters("ids_eve_events_total", "Lines that were understood.", &["type"])?,
-            skipped: register.counters("ids_eve_lines_skipped_total", "Lines that gave no event.", &["reason"])?,
-            bytes: register.counters(
-                "ids_eve_read_bytes_total",
-                "Bytes of eve.json: in lines, in lines that were too long or cut, in empty lines.",
-                &["part"],
-            )?,
-            behind: register.gauge("ids_eve_behind_bytes", "Bytes that stand written and are not read yet.")?,
-            lag: register
-                .gauge("ids_eve_lag_seconds", "Age of the newest event; negative where its clock is ahead.")?,
-            readable: register.gauge("ids_eve_readable", "Whether eve.json could be read when it was last tried.")?,
-            rotations: register.counters("ids_eve_rotations_total", "Rotations of eve.json.", &["kind"])?,
-            refused: register.counters(
-                "ids_eve_refused_total",
-                "Files and connections left alone for a while because there were too many.",
-                &["what"],
-            )?,
-            flow_events: register.counters(
-                "ids_eve_flow_events_total",
-                "Events of flows, by whether they bore a community-id.",
-                &["community_id"],
-            )?,
-            up: register.gauge("ids_suricata_up", "Whether Suricata said anything in the last two minutes.")?,
-            uptime: register.gauge("ids_suricata_uptime_seconds", "How long Suricata runs, by its statistics.")?,
-            packets: register.gauges(
-                "ids_suricata_packets",
-                "Packets since Suricata's start, by its statistics.",
-                &["fate"],
-            )?,
-            rules: register.gauges("ids_suricata_rules", "Rules of Suricata, by its statistics.", &["state"])?,
-            memory: register
-                .gauge("ids_suricata_memory_bytes", "Memory of Suricata's flows and streams, by its statistics.")?,
+            lines: register.counter_of(&family::EVE_LINES)?,
+            events: register.counters_of(&family::EVE_EVENTS)?,
+            skipped: register.counters_of(&family::EVE_LINES_SKIPPED)?,
+            bytes: register.counters_of(&family::EVE_READ_BYTES)?,
+            behind: register.gauge_of(&family::EVE_BEHIND_BYTES)?,
+            lag: register.gauge_of(&family::EVE_LAG_SECONDS)?,
+            readable: register.gauge_of(&family::EVE_READABLE)?,
+            rotations: register.counters_of(&family::EVE_ROTATIONS)?,
+            refused: register.counters_of(&family::EVE_REFUSED)?,
+            flow_events: register.counters_of(&family::EVE_FLOW_EVENTS)?,
+            up: register.gauge_of(&family::SURICATA_UP)?,
+            uptime: register.gauge_of(&family::SURICATA_UPTIME_SECONDS)?,
+            packets: register.gauges_of(&family::SURICATA_PACKETS)?,
+            rules: register.gauges_of(&family::SURICATA_RULES)?,
+            memory: register.gauge_of(&family::SURICATA_MEMORY_BYTES)?,
         };
         for kind in EveType::ALL {
             metrics.events.with_label_values(&[kind.label()]);

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGaugeVec};
 
-use super::{Register, raise, set};
+use super::{Register, family, raise, set};
 use crate::{config::Category, detect::intel::Kind, intel::FeedStatus};
 
 #[derive(Debug)]
@@ -19,25 +19,13 @@ pub(super) struct FeedMetrics {
 impl FeedMetrics {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            indicators: register.gauges("ids_intel_indicators", "Indicators of a feed in force.", &["feed"])?,
-            bytes: register.gauges("ids_intel_memory_bytes", "Memory that a feed takes.", &["feed"])?,
-            modified: register.gauges(
-                "ids_intel_feed_modified_timestamp_seconds",
-                "When a feed's newest file was changed.",
-                &["feed"],
-            )?,
-            left_out: register.gauges(
-                "ids_intel_entries_left_out",
-                "Entries of a feed that are not in force.",
-                &["feed", "reason"],
-            )?,
-            loads: register.counters("ids_intel_loads_total", "Times a feed was taken.", &["feed"])?,
-            refusals: register.counters("ids_intel_refusals_total", "Times a feed was refused.", &["feed"])?,
-            hits: register.counters(
-                "ids_intel_hits_total",
-                "Indicators touched, those that are not told included.",
-                &["category", "kind"],
-            )?,
+            indicators: register.gauges_of(&family::INTEL_INDICATORS)?,
+            bytes: register.gauges_of(&family::INTEL_MEMORY_BYTES)?,
+            modified: register.gauges_of(&family::INTEL_FEED_MODIFIED_TIMESTAMP_SECONDS)?,
+            left_out: register.gauges_of(&family::INTEL_ENTRIES_LEFT_OUT)?,
+            loads: register.counters_of(&family::INTEL_LOADS)?,
+            refusals: register.counters_of(&family::INTEL_REFUSALS)?,
+            hits: register.counters_of(&family::INTEL_HITS)?,
         })
     }
 

@@ -1,8 +1,8 @@
 //! What became of Suricata's alerts. Shown only where Suricata is heard.
 
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
-use super::{Register, raise, set};
+use super::{Register, family, raise, set};
 use crate::detect::signature::{JoinStats, Orphan};
 
 #[derive(Debug)]
@@ -19,39 +19,15 @@ pub(super) struct JoinMetrics {
 
 impl JoinMetrics {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
-        let floats = |name: &str, help: &str| register.add(GaugeVec::new(Opts::new(name, help), &[])?);
         Ok(Self {
-            alerts: register.counters("ids_suricata_alerts_total", "Alerts of Suricata that were heard.", &[])?,
-            joined: register.counters(
-                "ids_suricata_joined_total",
-                "Alerts of Suricata whose flow was found, by what names it.",
-                &["by"],
-            )?,
-            orphans: register.counters(
-                "ids_suricata_orphans_total",
-                "Alerts of Suricata without a flow, by reason.",
-                &["reason"],
-            )?,
-            told: register.counters(
-                "ids_suricata_signatures_total",
-                "Signatures of flows: worth telling by themselves, or held back by a threshold.",
-                &["what"],
-            )?,
-            apps: register.counters(
-                "ids_suricata_events_total",
-                "Events with names, requests and files, by whether their flow was known.",
-                &["flow"],
-            )?,
-            waiting: register.gauges(
-                "ids_suricata_waiting_alerts",
-                "Alerts of Suricata that wait for their flow.",
-                &[],
-            )?,
-            ratio: floats("ids_suricata_join_ratio", "Share of Suricata's settled alerts whose flow was found.")?,
-            lag: floats(
-                "ids_suricata_join_lag_seconds",
-                "From the packet to the join of the alert that was joined last.",
-            )?,
+            alerts: register.counters_of(&family::SURICATA_ALERTS)?,
+            joined: register.counters_of(&family::SURICATA_JOINED)?,
+            orphans: register.counters_of(&family::SURICATA_ORPHANS)?,
+            told: register.counters_of(&family::SURICATA_SIGNATURES)?,
+            apps: register.counters_of(&family::SURICATA_EVENTS)?,
+            waiting: register.gauges_of(&family::SURICATA_WAITING_ALERTS)?,
+            ratio: register.ratios_of(&family::SURICATA_JOIN_RATIO)?,
+            lag: register.ratios_of(&family::SURICATA_JOIN_LAG_SECONDS)?,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use prometheus::{Counter, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Register, set};
+use super::{Register, family, set};
 use crate::suricata::{Release, RuleCounts, Usage};
 
 #[derive(Debug)]
@@ -41,16 +41,15 @@ impl RuleUpdate {
 impl ManagedMetrics {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
         let metrics = Self {
-            running: register.gauge("ids_suricata_process_running", "Whether the managed Suricata runs.")?,
-            answers: register.gauge("ids_suricata_process_answers", "Whether it answers at its command socket.")?,
-            starts: register.counter("ids_suricata_process_starts_total", "Times Suricata was started.")?,
-            resident: register.gauge("ids_suricata_process_resident_memory_bytes", "Memory that Suricata takes.")?,
-            cpu: register.seconds("ids_suricata_process_cpu_seconds_total", "CPU time that Suricata took.")?,
-            rules: register.gauges("ids_suricata_rules_in_force", "Rules as Suricata counts them.", &["state"])?,
-            checked: register
-                .gauge("ids_suricata_rules_checked_timestamp_seconds", "When the rules' sources were last fetched.")?,
-            updates: register.counters("ids_suricata_rule_updates_total", "Fetches of the rules.", &["result"])?,
-            rotations: register.counter("ids_suricata_eve_rotated_total", "Times its eve.json was rotated.")?,
+            running: register.gauge_of(&family::SURICATA_PROCESS_RUNNING)?,
+            answers: register.gauge_of(&family::SURICATA_PROCESS_ANSWERS)?,
+            starts: register.counter_of(&family::SURICATA_PROCESS_STARTS)?,
+            resident: register.gauge_of(&family::SURICATA_PROCESS_RESIDENT_MEMORY_BYTES)?,
+            cpu: register.seconds_of(&family::SURICATA_PROCESS_CPU_SECONDS)?,
+            rules: register.gauges_of(&family::SURICATA_RULES_IN_FORCE)?,
+            checked: register.gauge_of(&family::SURICATA_RULES_CHECKED_TIMESTAMP_SECONDS)?,
+            updates: register.counters_of(&family::SURICATA_RULE_UPDATES)?,
+            rotations: register.counter_of(&family::SURICATA_EVE_ROTATED)?,
         };
         for result in RuleUpdate::ALL {
             metrics.updates.with_label_values(&[result.label()]);
