@@ -9,7 +9,11 @@ use foldhash::quality::FixedState;
 use ids_common::flow::FlowKey;
 
 use super::{Class, Detector, DetectorStats, Evidence, Finding, Judged, Severity, Subject, Witness};
-use crate::{bounded::BoundedMap, flow::FlowRecord, payload::PayloadFacts};
+use crate::{
+    bounded::BoundedMap,
+    flow::FlowRecord,
+    payload::{DnsFacts, PayloadFacts},
+};
 
 mod names;
 #[cfg(test)]
@@ -110,7 +114,8 @@ pub struct Dga {
     scorer: Scorer,
     hasher: FixedState,
     hosts: BoundedMap<[u8; 16], Host>,
-    counted: BoundedMap<u64, ()>,
+    /// How many names of a flow were counted.
+    counted: BoundedMap<u64, usize>,
     stats: DetectorStats,
 }
 
@@ -128,34 +133,33 @@ impl Dga {
 
     fn see(&mut self, record: &FlowRecord, payload: &PayloadFacts, findings: &mut Vec<Finding>) {
         let ended = record.is_ended();
-        let counted = self.counted.peek(&record.id).is_some();
+        let before = self.counted.peek(&record.id).copied().unwrap_or(0);
         if ended {
             self.counted.remove(&record.id);
         }
-        if counted {
-            return;
-        }
         // An open query is looked at again once its answer is there, or nobody waits for one any more.
-        let settled = match (&payload.dns, &payload.tls, &payload.http) {
-            (Some(dns), _, _) => match (dns.query.as_deref(), dns.rcode) {
-                (Some(name), Some(0)) if dns.answers > 0 => self.ask(record, name, Answer::Resolved, findings),
-                (Some(name), Some(_)) => self.ask(record, name, Answer::Failed, findings),
-                (Some(name), None) if ended => self.ask(record, name, Answer::Failed, findings),
-                (_, _) => false,
+        let counted = match (&payload.dns, &payload.tls, &payload.http) {
+            (Some(dns), _, _) => match outcome(dns, ended) {
+                Some(answer) => names(dns).skip(before).fold(before, |counted, name| {
+                    self.ask(record, name, answer, findings);
+                    counted + 1
+                }),
+                None => before,
             },
-            (None, Some(tls), _) => tls.sni.as_deref().is_some_and(|name| self.meet(record, name, findings)),
-            (None, None, Some(http)) => http.host.as_deref().is_some_and(|name| self.meet(record, name, findings)),
-            (None, None, None) => false,
+            (None, _, _) if before > 0 => before,
+            (None, Some(tls), _) => tls.sni.as_deref().map_or(0, |name| self.meet(record, name, findings)),
+            (None, None, Some(http)) => http.host.as_deref().map_or(0, |name| self.meet(record, name, findings)),
+            (None, None, None) => 0,
         };
-        if settled && !ended {
-            self.counted.touch_or_insert(&record.id, || ());
+        if counted > before && !ended {
+            *self.counted.touch_or_insert(&record.id, usize::default) = counted;
         }
     }
 
-    /// Counts a query and tells of it where the host looks like it. True once the flow is done with.
-    fn ask(&mut self, record: &FlowRecord, name: &str, answer: Answer, findings: &mut Vec<Finding>) -> bool {
+    /// Counts a query and tells of it where the host looks like it.
+    fn ask(&mut self, record: &FlowRecord, name: &str, answer: Answer, findings: &mut Vec<Finding>) {
         let lower = name.to_ascii_lowercase();
-        let Some(named) = self.scorer.registered(&lower) else { return true };
+        let Some(named) = self.scorer.registered(&lower) else { return };
         let asked = self.asked(&named, record.start_ns, answer);
         let host = self.hosts.touch_or_insert(&record.key.src, Host::default);
         host.note(asked);
@@ -171,27 +175,26 @@ impl Dga {
                 self.stats.abstained += 1;
                 host.wait(record);
             }
-            return true;
+            return;
         }
         let mut told: Vec<Waiting> = host.waiting.drain(..).collect();
         if suspect {
             told.push(waiting(record));
         }
         findings.extend(told.iter().map(|flow| finding(flow, tally, named.domain)));
-        true
     }
 
-    /// A connection that names its peer: told where the name is one of those that its host asks for.
-    fn meet(&mut self, record: &FlowRecord, name: &str, findings: &mut Vec<Finding>) -> bool {
+    /// A connection that names its peer: told where the name is one of those that its host asks for. One name is counted.
+    fn meet(&mut self, record: &FlowRecord, name: &str, findings: &mut Vec<Finding>) -> usize {
         let lower = name.split(':').next().unwrap_or(name).to_ascii_lowercase();
-        let Some(named) = self.scorer.registered(&lower) else { return true };
+        let Some(named) = self.scorer.registered(&lower) else { return 1 };
         let asked = self.asked(&named, record.start_ns, Answer::Resolved);
-        let Some(host) = self.hosts.peek(&record.key.src) else { return true };
+        let Some(host) = self.hosts.peek(&record.key.src) else { return 1 };
         let told = host.told_ns.is_some_and(|told_ns| told_ns.saturating_add(SILENCE_NS) >= asked.at_ns);
         if told && host.suspects(&asked) {
             findings.push(finding(&waiting(record), host.tally(asked.at_ns), named.domain));
         }
-        true
+        1
     }
 
     fn asked(&self, named: &Registered<'_>, at_ns: u64, answer: Answer) -> Asked {
@@ -241,11 +244,36 @@ impl Host {
     }
 
     fn wait(&mut self, record: &FlowRecord) {
+        // A socket that asks for one name after another is one flow.
+        if self.waiting.back().is_some_and(|waiting| waiting.id == record.id) {
+            return;
+        }
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.pop_front();
         }
         self.waiting.push_back(waiting(record));
     }
+}
+
+/// What came of a flow's queries; none as long as an answer may still come. Of several the answers that were sampled speak for
+/// all: names of one algorithm meet with one fate.
+fn outcome(dns: &DnsFacts, ended: bool) -> Option<Answer> {
+    match dns.rcode {
+        Some(_) if dns.responses > 1 && dns.errors * 2 >= dns.responses => Some(Answer::Failed),
+        Some(0) if dns.answers > 0 => Some(Answer::Resolved),
+        Some(_) => Some(Answer::Failed),
+        None if ended => Some(Answer::Failed),
+        None => None,
+    }
+}
+
+/// Every name that a flow asks for, once.
+fn names(dns: &DnsFacts) -> impl Iterator<Item = &str> {
+    let first = dns.query.as_deref();
+    let others = dns.questions.iter().map(|question| &*question.name);
+    // The same name is asked for with one type and another.
+    let others = others.filter(move |name| first.is_none_or(|first| !first.eq_ignore_ascii_case(name)));
+    first.into_iter().chain(others)
 }
 
 fn waiting(record: &FlowRecord) -> Waiting {

@@ -6,7 +6,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use ids_common::flow::FlowKey;
 
 use super::{Class, Detector, DetectorStats, Evidence, Finding, Judged, Severity, Subject, Witness};
-use crate::{bounded::BoundedMap, flow::FlowRecord, payload::FlowSigns};
+use crate::{
+    bounded::BoundedMap,
+    flow::FlowRecord,
+    payload::{FlowSigns, SignKind},
+};
 
 mod weigh;
 
@@ -22,6 +26,10 @@ const SERVICES_MAX: usize = 4_096;
 /// and flows that are merely odd, all of the same class, from which it is called one.
 const SERVICE_FLOWS_MIN: u32 = 3;
 const SERVICE_ODD_FLOWS_MIN: u32 = 5;
+/// Names that a domain does not know, and how quickly they have to follow each other, for somebody to be looking for accounts:
+/// programs with a stale name ask again after seconds.
+const UNKNOWN_ACCOUNTS_MIN: u32 = 8;
+const UNKNOWN_ACCOUNTS_NS: u64 = 30_000_000_000;
 /// Sureness from which a flow counts as odd.
 const ODD_FROM: u8 = 62;
 /// Flows with signs count together if no more than this lies between one and the next.
@@ -128,7 +136,13 @@ impl Payload {
             service.kind = weighed.sign.kind.name();
             service.words = weighed.sign.kind.words();
         }
-        if service.called >= SERVICE_FLOWS_MIN || service.flows >= SERVICE_ODD_FLOWS_MIN {
+        let enough = match weighed.sign.kind {
+            SignKind::UnknownAccount => {
+                service.flows >= UNKNOWN_ACCOUNTS_MIN && service.last_ns - service.first_ns <= UNKNOWN_ACCOUNTS_NS
+            }
+            _ => service.called >= SERVICE_FLOWS_MIN || service.flows >= SERVICE_ODD_FLOWS_MIN,
+        };
+        if enough {
             findings.push(of_service(record, weighed.class, service));
         }
     }

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::{AppProto, CertificateFacts, recognise::Guess, text::text};
 
+mod kits;
 mod lines;
 mod machine_code;
 mod normal;
@@ -98,6 +99,7 @@ sign_kinds! {
     DirectoryTheft = "directory_theft", "directory replication or theft of its secrets";
     Coercion = "forced_login", "a call that makes a server log in elsewhere";
     DirectorySearch = "directory_search", "a search for whom to attack";
+    UnknownAccount = "unknown_account", "a name that the domain does not know";
     WeakTicket = "weak_ticket", "a ticket asked for in the weakest cipher";
     RemoteShell = "remote_shell", "a command shell";
     Stager = "stager", "a program sent as such";
@@ -108,6 +110,8 @@ sign_kinds! {
     SpamBot = "spam_bot", "mail sent by a bot";
     DisguisedProgram = "disguised_program", "a program under another type";
     ProgramDownload = "program_download", "a program";
+    ExploitKit = "exploit_kit", "the way an exploit kit leads its visitors";
+    RiskyFile = "risky_file", "a file of a kind that runs what it holds";
     AddressHost = "bare_address", "a site without a name";
 }
 
@@ -230,12 +234,13 @@ fn of_units(guess: Guess, place: Place, pieces: &Pieces<'_>, contexts: &mut Cont
     for (at, unit) in pieces.units().enumerate() {
         http = web::Part::of(unit.bytes).or(http.map(web::Part::next));
         if let Some(part) = http {
-            signs.merge(web::signs(part, unit.bytes));
+            signs.merge(web::signs(part, unit));
             continue;
         }
         if at == 0 && place == Place::Beginning {
             other::staged(unit.bytes, unit.wire_len, signs);
             other::kerberos(unit.bytes, signs);
+            other::kerberos_answer(unit.bytes, signs);
         }
         lines::text(guess, unit.bytes, signs);
         lines::overlong(guess, unit, signs);
@@ -274,6 +279,17 @@ impl Signs {
         if let Some(name) = names.iter().find(|name| DEFAULTS.iter().any(|default| name.contains(default))) {
             self.add_once(SignKind::C2Profile, 92, name.as_bytes());
         }
+        // A company, its unit and a mail address of the unit at the company, all invented: what Metasploit's library writes
+        // where it is told nothing (rex-socket, `ssl_generate_certificate`).
+        let part = |label: &str| certificate.subject.split(", ").find_map(|part| part.strip_prefix(label));
+        if let (Some(unit), Some(site), Some(mail)) = (part("OU="), part("CN="), part("emailAddress="))
+            && part("O=").is_some()
+            && part("C=") == Some("US")
+            && certificate.self_signed
+            && mail.split_once('@') == Some((unit, site))
+        {
+            self.add_once(SignKind::C2Profile, 85, certificate.subject.as_bytes());
+        }
     }
 }
 
@@ -284,6 +300,7 @@ pub(super) fn of_datagrams(pieces: &Pieces<'_>, ports: [u16; 2]) -> Signs {
         other::datagram(unit.bytes, unit.wire_len, ports, &mut signs);
         if ports.contains(&PORT_KERBEROS) {
             other::kerberos(unit.bytes, &mut signs);
+            other::kerberos_answer(unit.bytes, &mut signs);
         }
     }
     signs.settle()

@@ -167,6 +167,28 @@ fn ordinary_hosts_are_never_told() {
 }
 
 #[test]
+fn a_socket_that_asks_for_one_generated_name_after_another_is_told() {
+    let ask = |names: &mut dyn Iterator<Item = String>, responses: u32, errors: u32| {
+        let questions = names.map(|name| crate::payload::DnsQuestion { name: name.into(), qtype: 1 }).collect();
+        let dns = DnsFacts { rcode: Some(3), responses, errors, questions, ..DnsFacts::default() };
+        let payload = PayloadFacts { dns: Some(Box::new(dns)), ..PayloadFacts::default() };
+        let question = key(host(0, 0, 1), 1_025, host(0, 0, 53), 53, PROTO_UDP);
+        let record = Fabricated::new(question, 0).packet(There, 0, 40).packet(Back, 0, 90).record();
+        let mut asking = Asking::new();
+        // Looked at twice, it is counted once.
+        asking.judge(&record, &payload);
+        let told = asking.told.len();
+        asking.judge(&record, &payload);
+        (told > 0, asking.told.len() > told)
+    };
+    assert_eq!(ask(&mut (0..9).map(generated), 3, 3), (true, false));
+    assert_eq!(ask(&mut (0..7).map(generated), 3, 3), (false, false));
+    // A resolver for a house, of which one guest mistypes.
+    let mixed = &mut (0..16).map(|n| if n % 4 == 0 { generated(n) } else { format!("the-news-of-day-{n}.com") });
+    assert_eq!(ask(mixed, 3, 2), (false, false));
+}
+
+#[test]
 fn where_every_name_resolves_it_takes_more_of_them() {
     let mut asking = Asking::new();
     (0..20).for_each(|n| asking.ask(&generated(n), 0));

@@ -64,13 +64,16 @@ const fn meaning(kind: SignKind) -> Meaning {
         | K::Heartbleed
         | K::Worm
         | K::CommandOutput
-        | K::BotLoader => (Class::Exploit, Severity::High, Reach::Flow),
+        | K::BotLoader
+        | K::ExploitKit => (Class::Exploit, Severity::High, Reach::Flow),
         K::Zerologon => (Class::Exploit, Severity::High, Reach::Pair),
-        K::OverlongField | K::ByteRun | K::ProtocolViolation | K::ServiceLoop => {
+        K::OverlongField | K::ByteRun | K::ProtocolViolation | K::ServiceLoop | K::RiskyFile => {
             (Class::Exploit, Severity::Medium, Reach::Flow)
         }
         K::DirectoryTheft | K::Coercion => (Class::Infiltration, Severity::High, Reach::Flow),
-        K::RemoteExecution | K::DirectorySearch | K::WeakTicket => (Class::Infiltration, Severity::Medium, Reach::Flow),
+        K::RemoteExecution | K::DirectorySearch | K::UnknownAccount | K::WeakTicket => {
+            (Class::Infiltration, Severity::Medium, Reach::Flow)
+        }
         K::RemoteShell | K::Stager | K::RatHello | K::BotChat | K::C2Profile => {
             (Class::C2, Severity::High, Reach::Flow)
         }

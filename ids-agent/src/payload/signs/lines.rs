@@ -149,6 +149,9 @@ pub(super) fn overlong(guess: Guess, unit: Unit<'_>, signs: &mut Signs) {
     if !lines_apply {
         return;
     }
+    if let Some(line) = two_in_one(unit.bytes) {
+        signs.add(SignKind::ProtocolViolation, 72, line);
+    }
     let mut at = 0;
     for line in unit.bytes.split_inclusive(|byte| *byte == b'\n').take(64) {
         let whole = line.ends_with(b"\n");
@@ -161,6 +164,16 @@ pub(super) fn overlong(guess: Guess, unit: Unit<'_>, signs: &mut Signs) {
             signs.add(SignKind::OverlongField, 78, line);
         }
     }
+}
+
+/// A question for an account that holds a second line: its end is one character, and that of the whole is two, as clients end
+/// lines (RFC 5321, section 2.3.8). Who types into a connection by hand ends all lines alike.
+fn two_in_one(bytes: &[u8]) -> Option<&[u8]> {
+    let command = bytes.get(..5)?;
+    let asks = command.eq_ignore_ascii_case(b"VRFY ") || command.eq_ignore_ascii_case(b"EXPN ");
+    let line = bytes.strip_suffix(b"\r\n").filter(|_| asks)?;
+    let inner = memchr::memchr(b'\n', line)?;
+    (inner > 0 && line.get(inner - 1) != Some(&b'\r') && memchr::memchr(b'\r', line).is_none()).then_some(line)
 }
 
 /// An IMAP command of which the argument is a name, not a list of messages.

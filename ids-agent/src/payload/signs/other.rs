@@ -132,6 +132,18 @@ pub(super) fn kerberos(bytes: &[u8], signs: &mut Signs) {
     }
 }
 
+/// KRB-ERROR with KDC_ERR_C_PRINCIPAL_UNKNOWN (RFC 4120, section 7.5.9): a name that the domain does not know. One is a stale
+/// name; who asks for one after the other looks for those that exist (T1087.002).
+pub(super) fn kerberos_answer(bytes: &[u8], signs: &mut Signs) {
+    let body = match bytes {
+        [0, 0, _, _, 0x7e, rest @ ..] | [0x7e, rest @ ..] => rest,
+        _ => return,
+    };
+    if memchr::memmem::find(body, &[0xa6, 3, 2, 1, 6]).is_some() {
+        signs.add_once(SignKind::UnknownAccount, 62, b"KDC_ERR_C_PRINCIPAL_UNKNOWN");
+    }
+}
+
 /// Code sent as such at the start of a connection, without a protocol around it.
 pub(super) fn staged(bytes: &[u8], wire_len: usize, signs: &mut Signs) {
     match *bytes {

@@ -60,6 +60,13 @@ const WKSSVC: Uuid = uuid(0x6bff_d098, 0xa112, 0x3610, [0x98, 0x33, 0x46, 0xc3, 
 const SCRIPTING: Uuid = uuid(0x0002_0400, 0x0000, 0x0000, [0xc0, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x46]);
 /// MS-WMI: what is asked and told to do (IWbemServices).
 const WMI_SERVICES: Uuid = uuid(0x9556_dc99, 0x828c, 0x11cf, [0xa3, 0x7e, 0x00, 0xaa, 0x00, 0x32, 0x40, 0xc7]);
+/// MS-BKRP: keys that the domain keeps for its users.
+const BACKUP_KEYS: Uuid = uuid(0x3dde_7c30, 0x165d, 0x11d1, [0xab, 0x8f, 0x00, 0x80, 0x5f, 0x14, 0xdb, 0x40]);
+/// What BackuprKey is told to do: to open a key that was put away, in both of its generations (MS-BKRP, section 3.1.4.1).
+const RESTORE: [Uuid; 2] = [
+    uuid(0x4727_0c64, 0x2fc7, 0x499b, [0xac, 0x5b, 0x0e, 0x37, 0xcd, 0xce, 0x89, 0x9a]),
+    uuid(0x7fe9_4d50, 0x178e, 0x11d1, [0xab, 0x8f, 0x00, 0x80, 0x5f, 0x14, 0xdb, 0x40]),
+];
 /// MS-WMI: the first interface of a session (IWbemLevel1Login).
 const WMI_LOGIN: Uuid = uuid(0xf309_ad18, 0xd86a, 0x11d0, [0xa0, 0x75, 0x00, 0xc0, 0x4f, 0xb6, 0x88, 0x20]);
 
@@ -75,6 +82,13 @@ const SCRIPTED: [(Uuid, &str); 4] = [
 const SCRIPTED_FUNCTIONS: [&str; 6] =
     ["ExecuteShellCommand", "ShellExecute", "RegisterXLL", "ExecuteExcel4Macro", "DDEInitiate", "ActivateMicrosoftApp"];
 
+/// Secrets of the local security authority by their names (MS-LSAD, section 3.1.1.4), in UTF-16 as they are asked for.
+const SECRETS: [&str; 5] = ["G$BCKUPKEY", "NL$KM", "DPAPI_SYSTEM", "DefaultPassword", "$MACHINE.ACC"];
+
+/// From so many challenges in one connection on, somebody is trying until one is taken: a channel takes one, or two where the
+/// server is too old for the newest call.
+const CHALLENGES_MIN: usize = 4;
+
 /// What calls of a connection were bound to: number and interface of each context.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::payload) struct Contexts(smallvec::SmallVec<[(u16, Uuid); 1]>);
@@ -83,6 +97,8 @@ pub(in crate::payload) struct Contexts(smallvec::SmallVec<[(u16, Uuid); 1]>);
 pub(super) fn signs(bytes: &[u8], contexts: &mut Contexts, signs: &mut Signs) {
     let Contexts(contexts) = contexts;
     let mut lookups = 0;
+    let mut challenges = 0;
+    let mut sealed = smallvec::SmallVec::<[u16; PDUS_MAX]>::new();
     for pdu in pdus(bytes).take(PDUS_MAX) {
         match pdu.get(2) {
             Some(&(BIND | ALTER_CONTEXT)) => {
@@ -99,6 +115,10 @@ pub(super) fn signs(bytes: &[u8], contexts: &mut Contexts, signs: &mut Signs) {
                 // Inquiry type 0: all of them (C706, appendix O).
                 let of_all = stub.get(..4) == Some(&[0; 4]);
                 lookups += u32::from(interface == Some(EPM) && function == 2 && of_all);
+                challenges += usize::from(interface == Some(NETLOGON) && function == 4);
+                if interface.is_none() && is_sealed(pdu) {
+                    sealed.push(function);
+                }
                 of_call(interface, function, stub, signs);
             }
             _ => {}
@@ -108,17 +128,47 @@ pub(super) fn signs(bytes: &[u8], contexts: &mut Contexts, signs: &mut Signs) {
     if lookups >= 1 {
         signs.add_once(SignKind::DirectorySearch, 75, b"ept_lookup of all endpoints");
     }
+    if challenges >= CHALLENGES_MIN {
+        signs.add_once(SignKind::Zerologon, 90, b"NetrServerReqChallenge time after time");
+    }
+    // Which interface it is shows by the bind alone. Where that was not seen, the order still does: who the domain controllers
+    // are, what an account is called inside, then its changes (MS-DRSR, functions 16, 12 and 3).
+    if in_order(&sealed, &[16, 12, 3]) {
+        signs.add_once(SignKind::DirectoryTheft, 76, b"DRSDomainControllerInfo, DRSCrackNames, DRSGetNCChanges");
+    }
+    if !contexts.is_empty() || pdus(bytes).next().is_some() {
+        for name in SECRETS {
+            if contains(bytes, &wide(name)) {
+                signs.add_once(SignKind::DirectoryTheft, 85, name.as_bytes());
+            }
+        }
+    }
     for (class, name) in SCRIPTED {
         if contains(bytes, &class) {
             signs.add_once(SignKind::RemoteExecution, 88, name.as_bytes());
         }
     }
     for name in SCRIPTED_FUNCTIONS {
-        let wide: Vec<u8> = name.bytes().flat_map(|byte| [byte, 0]).collect();
-        if contexts.iter().any(|(_, interface)| *interface == SCRIPTING) && contains(bytes, &wide) {
+        if contexts.iter().any(|(_, interface)| *interface == SCRIPTING) && contains(bytes, &wide(name)) {
             signs.add_once(SignKind::RemoteExecution, 90, name.as_bytes());
         }
     }
+}
+
+/// Text as on the wire: UTF-16 in little-endian order.
+fn wide(text: &str) -> Vec<u8> {
+    text.bytes().flat_map(|byte| [byte, 0]).collect()
+}
+
+/// Whether a PDU carries a verifier, as those do that are signed or sealed (C706, section 13.2.6.1).
+fn is_sealed(pdu: &[u8]) -> bool {
+    pdu.get(10..12).is_some_and(|length| length != [0, 0])
+}
+
+/// Whether some numbers occur one behind the other.
+fn in_order(numbers: &[u16], wanted: &[u16]) -> bool {
+    let mut rest = numbers.iter();
+    wanted.iter().all(|number| rest.any(|known| known == number))
 }
 
 /// Where PDUs begin: version 5.0, a type, little-endian ASCII IEEE.
@@ -178,6 +228,9 @@ fn of_call(interface: Option<Uuid>, function: u16, stub: &[u8], signs: &mut Sign
         }
         (Some(NETLOGON), 15 | 26) if contains(stub, &[0; 8]) => {
             (SignKind::Zerologon, 60, b"NetrServerAuthenticate with zeros")
+        }
+        (Some(BACKUP_KEYS), 0) if RESTORE.iter().any(|task| contains(stub, task)) => {
+            (SignKind::DirectoryTheft, 72, b"BackuprKey opens a user's key")
         }
         (Some(DRSUAPI), 3) => (SignKind::DirectoryTheft, 74, b"DRSGetNCChanges"),
         (Some(DRSUAPI), 5 | 17) => (SignKind::DirectoryTheft, 74, b"a new replication partner"),

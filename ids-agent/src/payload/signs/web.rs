@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 
 use super::{
-    SignKind, Signs,
+    SignKind, Signs, kits,
     normal::{normal, plain},
     pages,
     patterns::{Matcher, Place},
+    pieces::Unit,
     web_rules,
 };
 
@@ -16,6 +17,9 @@ use super::{
 const RUN_BYTES_MIN: usize = 200;
 /// The same for a name and a password in base64.
 const BASIC_BYTES_MIN: usize = 700;
+
+/// What other headers may take up behind one that was cut.
+const OTHER_HEADERS_BYTES: usize = 800;
 
 /// Which part of a conversation some bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,15 +62,17 @@ static REQUEST: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(web_rules::REQ
 static ANSWER: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(web_rules::ANSWER));
 
 /// Signs in one message, as far as it was sampled.
-pub(super) fn signs(part: Part, bytes: &[u8]) -> Signs {
+pub(super) fn signs(part: Part, unit: Unit<'_>) -> Signs {
+    let Unit { bytes, wire_len } = unit;
     let mut signs = Signs::default();
     match part {
-        Part::Request => request(bytes, &mut signs),
+        Part::Request => request(bytes, wire_len, &mut signs),
         Part::RequestBody => body(Form::Unknown, bytes, &mut signs),
         Part::Answer => {
             let (head, body) = head_and_body(bytes);
             ANSWER.find(Place::Body, &plain(body), &mut signs);
             program(head, body, &mut signs);
+            kits::answer(head, body, &mut signs);
             signs.merge(pages::signs(body));
         }
         Part::AnswerBody => {
@@ -117,8 +123,10 @@ fn is_bare_address(value: &[u8]) -> bool {
     address.is_some_and(|v4| !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified()))
 }
 
-fn request(bytes: &[u8], signs: &mut Signs) {
+fn request(bytes: &[u8], wire_len: usize, signs: &mut Signs) {
     let (head, body_bytes) = head_and_body(bytes);
+    // What a header that was cut goes on for at most.
+    let cut = if head.len() == bytes.len() { wire_len.saturating_sub(bytes.len()) } else { 0 };
     let (line, headers) = match head.iter().position(|byte| *byte == b'\n') {
         Some(at) => head.split_at_checked(at + 1).unwrap_or((head, &[])),
         None => (head, &[][..]),
@@ -139,7 +147,7 @@ fn request(bytes: &[u8], signs: &mut Signs) {
     if !query.is_empty() {
         REQUEST.find(Place::Query, &normal(query), signs);
     }
-    for header in headers.split(|byte| *byte == b'\n') {
+    for header in headers.split_inclusive(|byte| *byte == b'\n') {
         let Some(at) = header.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (header.get(..at).unwrap_or(&[]), header.get(at + 1..).unwrap_or(&[]));
         let value = value.trim_ascii();
@@ -149,9 +157,10 @@ fn request(bytes: &[u8], signs: &mut Signs) {
         // A name and a password are short, whatever they are; other schemes carry tickets.
         if name.eq_ignore_ascii_case(b"authorization")
             && value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "))
-            && value.len() >= BASIC_BYTES_MIN
+            && value.len() + if header.ends_with(b"\n") { 0 } else { cut.saturating_sub(OTHER_HEADERS_BYTES) }
+                >= BASIC_BYTES_MIN
         {
-            signs.add(SignKind::MalformedRequest, 80, value);
+            signs.add(SignKind::OverlongField, 80, value);
         }
         if name.eq_ignore_ascii_case(b"user-agent") {
             let value = normal(value);
@@ -167,7 +176,9 @@ fn request(bytes: &[u8], signs: &mut Signs) {
         }
     }
     shape(method, target, headers, signs);
-    caller(method, target, headers, Whole(head.len() < bytes.len()), signs);
+    let whole = Whole(head.len() < bytes.len());
+    caller(method, target, headers, whole, signs);
+    kits::request(method, target, headers, signs);
     body(Form::of(headers), body_bytes, signs);
 }
 
@@ -367,7 +378,8 @@ mod tests {
 
     /// Kinds and sureness that a request gives.
     fn kinds(request: &[u8]) -> Vec<(&'static str, u8)> {
-        let signs = signs(Part::of(request).unwrap_or(Part::RequestBody), request).settle();
+        let unit = Unit { bytes: request, wire_len: request.len() };
+        let signs = signs(Part::of(request).unwrap_or(Part::RequestBody), unit).settle();
         signs.iter().map(|sign| (sign.kind.name(), sign.sureness)).collect()
     }
 

@@ -6,6 +6,7 @@
 mod c2;
 mod code;
 mod files;
+mod kits;
 mod script;
 mod spots;
 mod sql;
@@ -35,7 +36,7 @@ const fn rule(
 
 /// Patterns for what clients send.
 pub(super) static REQUEST: &[&[Pattern]] =
-    &[sql::PATTERNS, script::PATTERNS, files::PATTERNS, code::PATTERNS, spots::PATTERNS, c2::PATTERNS];
+    &[sql::PATTERNS, script::PATTERNS, files::PATTERNS, code::PATTERNS, spots::PATTERNS, c2::PATTERNS, kits::PATTERNS];
 
 /// Patterns for what servers answer.
 pub(super) static ANSWER: &[&[Pattern]] = &[&[

@@ -114,9 +114,6 @@ pub(super) static PATTERNS: &[Pattern] = &[
     rule(C2Profile, 30, T, &[".php?"], r"^/[a-z0-9]{4,10}\.php\?[a-z]=[a-z0-9]{10,18}$"),
     // A report of name and version of the system, a step a time.
     rule(C2Profile, 90, P, &["-sp"], r"^/[a-z0-9]{2,12}/[^/]{1,24}/[0-9]{1,2}/[0-9]{2}-sp[0-9]/[0-9]/"),
-    // Addresses that exploit kits lead their visitors through.
-    rule(C2Profile, 84, T, &[";"], r"\?[0-9a-f]{48,80}(;[0-9]{1,8}){1,4}$"),
-    rule(C2Profile, 90, T, &["=l3s"], r"\?[a-z0-9_-]{6,40}=l3s[a-z0-9_-]{60,}"),
     // Programs for boards that only worms ask for by name.
     rule(
         C2Profile,
@@ -124,6 +121,16 @@ pub(super) static PATTERNS: &[Pattern] = &[
         P,
         &[".mips", ".mpsl", ".arm", ".sh4", ".ppc", ".m68k", ".x86", ".spc"],
         r"/[a-z0-9_.-]{1,24}\.(mips|mipsel|mpsl|arm[4-7]?|sh4|ppc|powerpc|m68k|spc|sparc|x86|x86_64|i[56]86)$",
+    ),
+    // A picture that is asked for with one number in both notations: the call of Sality (ET sid 2804655 and kin).
+    rule(C2Profile, 88, T, &[".gif?", ".jpg?", ".png?"], r"\.(gif|jpg|png)\?[0-9a-f]{4,6}=[0-9]{5,8}$"),
+    // Who asks, from which machine, and which of all infected: a GUID beside them.
+    rule(
+        C2Profile,
+        66,
+        Q,
+        &["&u=", "&user=", "&username="],
+        r"[?&]c[a-z]{0,11}=[^&]{1,40}&u[a-z]{0,7}=[^&]{1,40}&([a-z]{1,8}=[^&]{0,40}&){0,6}[a-z]{1,8}=[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(&|$)",
     ),
     // A name that carries data, and versions that were never released.
     rule(C2Profile, 80, A, &["="], r"^[a-z_]{1,10}=[^&;() ]{1,64}&[a-z_]{1,10}=[^;()]*$"),
@@ -144,8 +151,6 @@ pub(super) static PATTERNS: &[Pattern] = &[
     // A browser's name with a part that it never had, or that only stands in front of another's.
     rule(C2Profile, 84, A, &["; na; "], r"\(compatible; msie [0-9.]+; na; ?\)"),
     rule(C2Profile, 60, A, &["; en)", "; vs2)"], r"msie [0-9.]+; windows nt [0-9.]+; (en|vs2)\)$"),
-    // Letters without a word, longer than any title.
-    rule(C2Profile, 61, T, &[".html", ".php"], r"^/[a-z_-]{120,}\.(html|php)$"),
     // Names that no browser has alone.
     rule(
         C2Profile,

@@ -5,6 +5,9 @@ use super::{A, H, P, Pattern, Q, SignKind::*, T, rule};
 pub(super) static PATTERNS: &[Pattern] = &[
     // Commands for another host (MS-WSMV): what administrators do by it, attackers do too.
     rule(RemoteExecution, 72, T, &["/wsman"], r"^/wsman([/?]|$)"),
+    // The whole configuration of AD FS, which only the servers of one farm ask each other for; and who asks for it.
+    rule(DirectoryTheft, 55, P, &["/adfs/services/policystoretransfer"], ""),
+    rule(DirectoryTheft, 45, A, &["windowspowershell/"], ""),
     rule(
         ExploitPath,
         92,

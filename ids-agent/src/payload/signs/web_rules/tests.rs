@@ -1,12 +1,12 @@
 //! Requests as attack tools and manuals write them, and look-alikes that people and programs send.
 
 use super::*;
-use crate::payload::signs::{patterns::check_tables, web};
+use crate::payload::signs::{patterns::check_tables, pieces::Unit, web};
 
 /// The surest sign of a message.
 fn surest(message: &[u8]) -> Option<(SignKind, u8)> {
     let part = web::Part::of(message)?;
-    let signs = web::signs(part, message).settle();
+    let signs = web::signs(part, Unit { bytes: message, wire_len: message.len() }).settle();
     signs.iter().next().map(|sign| (sign.kind, sign.sureness))
 }
 
