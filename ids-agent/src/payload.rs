@@ -95,6 +95,7 @@ fn join(forward: &[&Side], backward: &[&Side]) -> PayloadFacts {
     let signs = join_signs(forward, backward);
     let asked = forward.iter().chain(backward).flat_map(|side| &side.facts.questions);
     let questions = dns::distinct(asked);
+    let refusals = forward.iter().chain(backward).fold(0u8, |sum, side| sum.saturating_add(side.facts.refusals));
     let nothing = SideFacts::default();
     let forward = forward.first().map_or(&nothing, |side| &side.facts);
     let backward = backward.first().map_or(&nothing, |side| &side.facts);
@@ -121,6 +122,7 @@ fn join(forward: &[&Side], backward: &[&Side]) -> PayloadFacts {
         http: http.map(Box::new),
         ssh: ssh.map(Box::new),
         login,
+        refusals,
         forward: forward.bytes,
         backward: backward.bytes,
         signs,

@@ -28,7 +28,7 @@ use ids_tests::{
     evade::{self, Attacks, Trick},
     labels::{self, Label},
     program,
-    score::{self, Evasion, Family, JoinCount, Joined, Pair, Scored},
+    score::{self, Evasion, Family, JoinCount, Joined, Pair, Scored, Silence, Voice},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
@@ -112,7 +112,16 @@ fn run(args: &Args) -> Result<(), AnyError> {
         println!("{}", joined.tables());
         return Ok(());
     }
-    let scored = each(&labels, |label, worker| Ok(program.replay(label, worker, None, None)?.scored))?;
+    let scored = each(&labels, |label, worker| {
+        let Replayed { mut scored, flows, .. } = program.replay(label, worker, None, None)?;
+        if scored.is_missed() {
+            scored.silence = Some(match scored.said[&Voice::Together].alerts {
+                0 => score::silence_of(&captures.join(&label.path), &score::attack_flows(label, &flows)?)?,
+                _ => Silence::OtherClass,
+            });
+        }
+        Ok(scored)
+    })?;
     let report = score::report(&scored);
     write("eval.json", &(serde_json::to_string_pretty(&report)? + "\n"))?;
     write("eval.md", &report.tables())?;

@@ -17,10 +17,12 @@ mod evasion;
 mod figures;
 mod joined;
 mod report;
+mod silence;
 
 pub use evasion::{Evasion, Tried};
 pub use joined::{JoinCount, Joined, Pair};
 pub use report::{Report, report};
+pub use silence::{Silence, of_capture as silence_of};
 
 /// Silence of a benign capture longer than this is no time in which an alert could have come: flows
 /// idle out far sooner, and a replay skips over it. Some captures hold packets of different years.
@@ -141,6 +143,15 @@ pub struct Scored {
     /// Capture time with packets in it, where the capture is benign.
     pub benign_secs: f64,
     pub said: BTreeMap<Voice, Said>,
+    /// Why no right alert came of an attack, where it was looked for.
+    pub silence: Option<Silence>,
+}
+
+impl Scored {
+    /// Whether it is an attack of which no right alert came.
+    pub fn is_missed(&self) -> bool {
+        self.family != Family::Benign && !self.said[&Voice::Together].alerted
+    }
 }
 
 /// Scores the agent's flow and alert lines of a capture against its label.
@@ -172,7 +183,7 @@ pub fn score(label: &Label, flows: &str, alerts: &str) -> Result<Scored, String>
     });
     let said = said.collect();
     let benign_secs = if family == Family::Benign { busy_us(&flows) as f64 / 1e6 } else { 0.0 };
-    Ok(Scored { path: label.path.clone(), source: label.source.clone(), family, benign_secs, said })
+    Ok(Scored { path: label.path.clone(), source: label.source.clone(), family, benign_secs, said, silence: None })
 }
 
 /// The attack flows that the agent's flow lines tell of, in their initiator's direction.

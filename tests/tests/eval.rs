@@ -158,6 +158,10 @@ fn figures_are_those_worked_out_by_hand() {
     assert_eq!(report["background"]["flows"], json!(5));
     assert_eq!(report["captures"]["scan.pcap"]["attack_flows"], json!(200));
     assert_eq!(report["captures"]["scenario.pcap"]["attack_flows"], json!(0));
+    // What was not told says why: refused probes hold no byte, lookups hold names.
+    assert_eq!(report["captures"]["scan.pcap"]["missed"], Value::Null);
+    assert_eq!(report["captures"]["quiet.pcap"]["missed"], json!("no_payload"));
+    assert_eq!(report["missed"], json!({"no_payload": {"flood": 1}, "unseen": {"malware_mixed": 1}}));
     // 39 seconds to the last lookup, whose answer takes 12 ms.
     holds(&report, "/total/benign_secs", 39.012);
 

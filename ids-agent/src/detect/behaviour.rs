@@ -507,7 +507,7 @@ fn address(bytes: [u8; 16]) -> IpAddr {
 }
 
 /// Whether an address is one of the house: private, shared, link-local or of this host.
-fn is_inside(bytes: [u8; 16]) -> bool {
+pub(super) fn is_inside(bytes: [u8; 16]) -> bool {
     match address(bytes) {
         IpAddr::V4(v4) => {
             let shared = matches!(v4.octets(), [100, 64..=127, ..]);

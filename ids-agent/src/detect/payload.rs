@@ -1,9 +1,13 @@
 //! The bytes as a witness: what the samples of a flow show of an attack, and what several flows with signs show of
 //! the rest. Reads signs alone; finding them is `payload`'s work.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use ids_common::flow::FlowKey;
+use smallvec::SmallVec;
 
 use super::{Class, Detector, DetectorStats, Evidence, Finding, Judged, Severity, Subject, Witness};
 use crate::{
@@ -12,8 +16,10 @@ use crate::{
     payload::{FlowSigns, SignKind},
 };
 
+mod control;
 mod weigh;
 
+use control::Control;
 use weigh::{Reach, Weighed, weigh};
 
 /// Sureness from which a flow is called an attack, in percent.
@@ -26,10 +32,10 @@ const SERVICES_MAX: usize = 4_096;
 /// and flows that are merely odd, all of the same class, from which it is called one.
 const SERVICE_FLOWS_MIN: u32 = 3;
 const SERVICE_ODD_FLOWS_MIN: u32 = 5;
-/// Names that a domain does not know, and how quickly they have to follow each other, for somebody to be looking for accounts:
-/// programs with a stale name ask again after seconds.
-const UNKNOWN_ACCOUNTS_MIN: u32 = 8;
-const UNKNOWN_ACCOUNTS_NS: u64 = 30_000_000_000;
+/// Distinct names that a domain does not know from which somebody looks for accounts; a program with a stale name asks for one.
+const UNKNOWN_ACCOUNTS_MIN: u32 = 6;
+/// Requests by a scanner of applications to one of them from which they are an attack on it; one or two ask what it is.
+const SCANNER_FLOWS_MIN: u32 = 10;
 /// Sureness from which a flow counts as odd.
 const ODD_FROM: u8 = 62;
 /// Flows with signs count together if no more than this lies between one and the next.
@@ -55,6 +61,8 @@ struct Service {
     first_ns: u64,
     last_ns: u64,
     sureness: u8,
+    /// Distinct names that were asked for, where that is what counts.
+    names: SmallVec<[Arc<str>; 1]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +77,7 @@ struct ServiceKey {
 pub struct Payload {
     said: BoundedMap<u64, Said>,
     services: BoundedMap<ServiceKey, Service>,
+    control: Control,
     stats: DetectorStats,
 }
 
@@ -78,6 +87,7 @@ impl Payload {
         Self {
             said: BoundedMap::new(FLOWS_MAX, hash_seed),
             services: BoundedMap::new(SERVICES_MAX, hash_seed.rotate_left(32)),
+            control: Control::new(hash_seed.rotate_left(16)),
             stats: DetectorStats::default(),
         }
     }
@@ -98,6 +108,9 @@ impl Payload {
         said.sureness = said.sureness.max(weighed.sureness);
         if weighed.sureness >= CALLED_FROM {
             findings.push(of_flow(record, &weighed));
+            if weighed.class == Class::C2 {
+                self.control.told(record);
+            }
             if weighed.reach == Reach::Pair {
                 let subject = Subject::Pair { src: record.key.src, dst: record.key.dst };
                 findings.push(Finding { subject, ..of_flow(record, &weighed) });
@@ -106,11 +119,11 @@ impl Payload {
             self.stats.abstained += 1;
         }
         if !counted {
-            self.count(record, &weighed, findings);
+            self.count(record, signs, &weighed, findings);
         }
     }
 
-    fn count(&mut self, record: &FlowRecord, weighed: &Weighed<'_>, findings: &mut Vec<Finding>) {
+    fn count(&mut self, record: &FlowRecord, signs: &FlowSigns, weighed: &Weighed<'_>, findings: &mut Vec<Finding>) {
         let FlowKey { src, dst, dst_port: port, proto, .. } = record.key;
         let key = ServiceKey { src, dst, port, proto, class: weighed.class };
         self.stats.forgotten += u64::from(self.services.peek(&key).is_none() && self.services.make_room().is_some());
@@ -122,10 +135,22 @@ impl Payload {
             first_ns: record.start_ns,
             last_ns: record.start_ns,
             sureness: 0,
+            names: SmallVec::new(),
         };
         let service = self.services.touch_or_insert(&key, new);
         if record.start_ns > service.last_ns.saturating_add(SERVICE_PAUSE_NS) {
             *service = new();
+        }
+        if weighed.sign.kind == SignKind::UnknownAccount {
+            let name = signs.forward.iter().find(|sign| sign.kind == SignKind::UnknownAccount).map(|sign| &sign.what);
+            match name {
+                Some(name) if !service.names.contains(name) => {
+                    if service.names.len() < UNKNOWN_ACCOUNTS_MIN as usize {
+                        service.names.push(name.clone());
+                    }
+                }
+                _ => return,
+            }
         }
         service.flows = service.flows.saturating_add(1);
         service.called = service.called.saturating_add(u32::from(weighed.sureness >= CALLED_FROM));
@@ -136,14 +161,17 @@ impl Payload {
             service.kind = weighed.sign.kind.name();
             service.words = weighed.sign.kind.words();
         }
-        let enough = match weighed.sign.kind {
-            SignKind::UnknownAccount => {
-                service.flows >= UNKNOWN_ACCOUNTS_MIN && service.last_ns - service.first_ns <= UNKNOWN_ACCOUNTS_NS
-            }
+        let kind = weighed.sign.kind;
+        let enough = match kind {
+            SignKind::UnknownAccount => service.flows >= UNKNOWN_ACCOUNTS_MIN,
             _ => service.called >= SERVICE_FLOWS_MIN || service.flows >= SERVICE_ODD_FLOWS_MIN,
         };
         if enough {
-            findings.push(of_service(record, weighed.class, service));
+            let class = match kind {
+                SignKind::Discovery if service.flows >= SCANNER_FLOWS_MIN => Class::WebAttack,
+                _ => weighed.class,
+            };
+            findings.push(of_service(record, class, service));
         }
     }
 }
@@ -163,6 +191,7 @@ impl Detector for Payload {
                     self.said.remove(&flow.record.id);
                 }
             }
+            findings.extend(self.control.see(flow.record));
         }
         self.stats.findings += (findings.len() - before) as u64;
     }
@@ -172,7 +201,7 @@ impl Detector for Payload {
     }
 
     fn stats(&self) -> DetectorStats {
-        self.stats
+        DetectorStats { forgotten: self.stats.forgotten + self.control.evicted(), ..self.stats }
     }
 }
 

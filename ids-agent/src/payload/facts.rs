@@ -18,6 +18,8 @@ pub struct PayloadFacts {
     pub ssh: Option<Box<SshFacts>>,
     /// Outcome of a login in clear text, where the samples show one.
     pub login: Login,
+    /// Logins that were refused in all samples, those behind pauses included: `login` is what the first of them show.
+    pub refusals: u8,
     /// Payload bytes looked at, and what they are like. All zero for a silent direction.
     pub forward: ByteFacts,
     pub backward: ByteFacts,

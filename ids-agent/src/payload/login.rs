@@ -93,6 +93,54 @@ pub(super) fn signs(app: AppProto, bytes: &[u8]) -> LoginSigns {
     }
 }
 
+/// How many logins a server refused in these bytes, where each refusal is a message of its own.
+pub(super) fn refusals(app: AppProto, bytes: &[u8]) -> u8 {
+    let lines = |is: &dyn Fn(&[u8]) -> bool| bytes.split(|byte| *byte == b'\n').filter(|line| is(line)).count();
+    let speaks_of_login =
+        |line: &[u8]| [&b"auth"[..], b"login", b"password", b"credential"].iter().any(|word| contains(line, word));
+    let count = match app {
+        // With a second number it is SMTP, which wants another login than this (RFC 4954, section 6).
+        AppProto::Ftp => lines(&|line| {
+            begins(line, b"530 ")
+                && !begins(line, b"530 5.")
+                && !contains(line, b"please login")
+                && !contains(line, b"log in with")
+        }),
+        AppProto::Smtp => lines(&|line| begins(line, b"535 ")),
+        AppProto::Pop3 => lines(&|line| begins(line, b"-ERR") && speaks_of_login(line)),
+        AppProto::Imap => lines(&|line| contains(line, b" NO ") && !line.starts_with(b"*") && speaks_of_login(line)),
+        AppProto::Telnet => lines(&|line| TELNET_REFUSALS.iter().any(|words| contains(line, words))),
+        AppProto::Smb => smb_refusals(bytes),
+        _ => 0,
+    };
+    u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+/// Answers to session set-ups with a status of failed logons, in SMB 1 and 2.
+fn smb_refusals(bytes: &[u8]) -> usize {
+    let refused =
+        |status: &[u8]| status.try_into().is_ok_and(|four| LOGON_FAILURES.contains(&u32::from_le_bytes(four)));
+    memchr::memmem::find_iter(bytes, b"SMB")
+        .filter(|at| {
+            let Some(message) = at.checked_sub(1).and_then(|at| bytes.get(at..)) else { return false };
+            match *message {
+                [0xff, _, _, _, 0x73, ref rest @ ..] => {
+                    rest.get(4).is_some_and(|flags| flags & 0x80 != 0) && rest.get(..4).is_some_and(refused)
+                }
+                [0xfe, ..] => {
+                    message.get(12..14) == Some(&[1, 0])
+                        && message.get(16).is_some_and(|flags| flags & 1 != 0)
+                        && message.get(8..12).is_some_and(refused)
+                }
+                _ => false,
+            }
+        })
+        .count()
+}
+
+/// STATUS_LOGON_FAILURE and its like (MS-ERREF, section 2.3.1): wrong password, no such user, locked out, disabled, restricted.
+const LOGON_FAILURES: [u32; 6] = [0xc000_006d, 0xc000_006a, 0xc000_0064, 0xc000_0234, 0xc000_0072, 0xc000_006e];
+
 /// What servers say over Telnet to a wrong password.
 const TELNET_REFUSALS: [&[u8]; 7] = [
     b"login incorrect",
@@ -241,7 +289,7 @@ fn smb(bytes: &[u8]) -> LoginSigns {
         let is_answer = bytes.get(at + 16).is_some_and(|flags| flags & 1 != 0);
         match u32::from_le_bytes([s0, s1, s2, s3]) {
             _ if !is_answer => signs.tried = true,
-            0xc000_006d | 0xc000_006a | 0xc000_0064 | 0xc000_0234 | 0xc000_0072 | 0xc000_006e => signs.failed = true,
+            status if LOGON_FAILURES.contains(&status) => signs.failed = true,
             0 => signs.succeeded = true,
             _ => {}
         }
@@ -256,7 +304,7 @@ fn smb1(bytes: &[u8]) -> LoginSigns {
         let Some(&[s0, s1, s2, s3, flags]) = bytes.get(at + 5..at + 10) else { continue };
         match u32::from_le_bytes([s0, s1, s2, s3]) {
             _ if flags & 0x80 == 0 => signs.tried = true,
-            0xc000_006d | 0xc000_006a | 0xc000_0064 | 0xc000_0234 | 0xc000_0072 | 0xc000_006e => signs.failed = true,
+            status if LOGON_FAILURES.contains(&status) => signs.failed = true,
             0 => signs.succeeded = true,
             _ => {}
         }
@@ -340,6 +388,22 @@ mod tests {
     }
 
     #[test]
+    fn each_refusal_in_one_connection_counts() {
+        let ftp = b"331 Please specify the password.\r\n530 Login incorrect.\r\n331 Please\r\n530 Login incorrect.\r\n";
+        assert_eq!(refusals(AppProto::Ftp, ftp), 2);
+        assert_eq!(refusals(AppProto::Ftp, b"530 Please login with USER and PASS.\r\n530 5.7.0 STARTTLS first\r\n"), 0);
+        assert_eq!(refusals(AppProto::Telnet, b"Login incorrect\r\nlogin: "), 1);
+        assert_eq!(refusals(AppProto::Pop3, b"-ERR [AUTH] Authentication failed.\r\n-ERR no such message\r\n"), 1);
+        let smb = |status: u32, flags: u8| {
+            [&b"\xfeSMB@\0\0\0"[..], &status.to_le_bytes(), &[1, 0, 1, 0, flags, 0, 0, 0], &[0; 48]].concat()
+        };
+        let answers = [smb(0xc000_006d, 1), smb(0xc000_0016, 1), smb(0xc000_006d, 1), smb(0, 0)].concat();
+        assert_eq!(refusals(AppProto::Smb, &answers), 2);
+        let old = |flags: u8| [&b"\xffSMB\x73\x6d\0\0\xc0"[..], &[flags], &[0; 27]].concat();
+        assert_eq!(refusals(AppProto::Smb, &[old(0x98), old(0x18)].concat()), 1);
+    }
+
+    #[test]
     fn a_form_that_leads_back_or_says_so_has_failed() {
         let http = |path: &str, status: u16, location: &str| HttpFacts {
             path: Some(path.into()),
@@ -373,6 +437,7 @@ mod tests {
         #[test]
         fn any_bytes_are_data(at in 0..AppProto::ALL.len(), bytes: Vec<u8>) {
             let _ = signs(AppProto::ALL[at], &bytes);
+            let _ = refusals(AppProto::ALL[at], &bytes);
             let _ = http_request_tries(&bytes);
         }
     }

@@ -69,6 +69,8 @@ pub(super) struct SideFacts {
     pub(super) http: Option<Box<HttpFacts>>,
     pub(super) ssh: Option<std::sync::Arc<str>>,
     pub(super) login: LoginSigns,
+    /// Logins that this side refused, in all samples.
+    pub(super) refusals: u8,
     pub(super) signs: Signs,
     /// What was asked in all samples.
     pub(super) questions: SmallVec<[DnsQuestion; 1]>,
@@ -167,6 +169,7 @@ impl Side {
     /// Takes over what an earlier stretch of the same direction said.
     pub(super) fn inherit(&mut self, earlier: Self) {
         self.facts.signs = Signs::of_all([&earlier.facts.signs, &self.facts.signs].into_iter());
+        self.facts.refusals = self.facts.refusals.saturating_add(earlier.facts.refusals);
         let asked = earlier.facts.questions.iter().chain(&self.facts.questions);
         self.facts.questions = dns::distinct(asked);
     }
@@ -211,6 +214,13 @@ impl Raw {
                         facts.guess = before.guess;
                     }
                 }
+                facts.refusals = match facts.guess {
+                    Guess::Known(app) => login::refusals(app, &self.bytes),
+                    Guess::Greeting220 => login::refusals(AppProto::Ftp, &self.bytes),
+                    // Over NetBIOS a server's consent to the session comes first.
+                    Guess::Nothing => login::refusals(AppProto::Smb, &self.bytes),
+                    Guess::UserCommand => 0,
+                };
                 let place = if before.is_some() { Place::BehindSilence } else { Place::Beginning };
                 facts.signs = signs::of_stream(facts.guess, place, &self.pieces(), &mut facts.contexts);
                 if let Some(certificate) = facts.tls.as_ref().and_then(|tls| tls.certificate.as_deref()) {

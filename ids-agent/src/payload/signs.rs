@@ -78,6 +78,7 @@ sign_kinds! {
     Discovery = "scanner", "a scanner's name";
     MalformedRequest = "malformed_request", "a request that no client sends by itself";
     ManyRanges = "many_ranges", "a request for one file in countless pieces";
+    SlowHeaders = "endless_headers", "a request of which the headers never end";
     SqlError = "sql_error", "a database error in the answer";
     FileLeak = "leaked_file", "a system file in the answer";
     /// The browser is the target.
@@ -236,6 +237,9 @@ fn of_units(guess: Guess, place: Place, pieces: &Pieces<'_>, contexts: &mut Cont
         if let Some(part) = http {
             signs.merge(web::signs(part, unit));
             continue;
+        }
+        if place == Place::BehindSilence && guess == Guess::Known(AppProto::Http) && web::is_lone_header(unit.bytes) {
+            signs.add_once(SignKind::SlowHeaders, 78, unit.bytes);
         }
         if at == 0 && place == Place::Beginning {
             other::staged(unit.bytes, unit.wire_len, signs);

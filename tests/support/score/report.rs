@@ -7,7 +7,7 @@ use ids_agent::detect::Class;
 use serde::Serialize;
 
 use super::{
-    Family, Said, Scored, Truth, Voice,
+    Family, Said, Scored, Silence, Truth, Voice,
     figures::{Background, Confusion, median, share, wilson},
 };
 
@@ -24,6 +24,8 @@ pub struct Report {
     pub witnesses: BTreeMap<&'static str, WitnessFigures>,
     pub captures: BTreeMap<String, CaptureFigures>,
     pub background: Background,
+    /// Attack captures without a right alert, by why, and by family.
+    pub missed: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -83,6 +85,8 @@ pub struct CaptureFigures {
     pub alerts: u64,
     pub alerted: bool,
     pub first_alert_secs: Option<f64>,
+    /// Why no right alert came, where none did.
+    pub missed: Option<&'static str>,
 }
 
 /// Adds up scored captures.
@@ -106,7 +110,19 @@ pub fn report(captures: &[Scored]) -> Report {
         witnesses: witnesses.map(of_witness).collect(),
         captures: captures.iter().map(|capture| (capture.path.clone(), of_capture(capture))).collect(),
         background: Confusion(&sum(&all, Voice::Together)).background(),
+        missed: missed(captures),
     }
+}
+
+/// Counts of captures without a right alert, of those that were looked into.
+fn missed(captures: &[Scored]) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
+    let mut missed: BTreeMap<&'static str, BTreeMap<&'static str, u64>> = BTreeMap::new();
+    for capture in captures {
+        if let Some(silence) = capture.silence {
+            *missed.entry(silence.name()).or_default().entry(capture.family.name()).or_default() += 1;
+        }
+    }
+    missed
 }
 
 fn sum(captures: &[&Scored], voice: Voice) -> Said {
@@ -210,6 +226,7 @@ fn of_capture(capture: &Scored) -> CaptureFigures {
         alerts: said.alerts,
         alerted: said.alerted,
         first_alert_secs: said.first_alert_secs,
+        missed: capture.silence.map(Silence::name),
     }
 }
 
@@ -227,7 +244,23 @@ impl Report {
             self.background.flows,
             percent(self.background.share)
         );
-        [self.bars(), self.voices(), self.family_table(), self.witness_table(), background].join("\n")
+        let parts = [self.bars(), self.voices(), self.family_table(), self.witness_table(), background];
+        parts.into_iter().chain(self.missed_table()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Why captures have no right alert, by family; none where all have one.
+    fn missed_table(&self) -> Option<String> {
+        let families: BTreeSet<&str> = self.missed.values().flat_map(BTreeMap::keys).copied().collect();
+        let header: Vec<&str> =
+            ["attack captures without a right alert", "all"].into_iter().chain(families.iter().copied()).collect();
+        let row = |silence: Silence| {
+            let counts = self.missed.get(silence.name())?;
+            let of = |family: &&str| counts.get(family).map_or_else(String::new, u64::to_string);
+            let all = counts.values().sum::<u64>().to_string();
+            Some([silence.words().to_owned(), all].into_iter().chain(families.iter().map(of)).collect())
+        };
+        let rows: Vec<Vec<String>> = Silence::ALL.into_iter().filter_map(row).collect();
+        (!rows.is_empty()).then(|| table(&header, rows.into_iter()))
     }
 
     /// What the project means to reach on networks that the models never saw, and where these captures stand.

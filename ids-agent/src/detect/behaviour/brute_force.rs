@@ -96,7 +96,8 @@ impl BruteForce {
     pub(super) fn see(&mut self, sight: &mut Sight<'_>, findings: &mut Vec<Finding>) {
         let (record, payload) = (sight.record, sight.payload);
         let key = &record.key;
-        let failures = if payload.login == Login::Failed { failures_of(sight) } else { 0 };
+        let shown = if payload.login == Login::Failed { failures_of(sight) } else { 0 };
+        let failures = shown.max(payload.refusals);
         let fresh = failures.saturating_sub(sight.mark.failures);
         let failed = fresh > 0;
         let succeeded = payload.login == Login::Succeeded && sight.ended;

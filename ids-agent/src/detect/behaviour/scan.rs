@@ -105,6 +105,9 @@ const FLOOD_ATTEMPTS_MIN: f64 = 150.0;
 /// Fewer targets than this are scans of each, not of a block.
 const BLOCK_TARGETS_MIN: f64 = 10.0;
 
+/// Packets with flags that no connection has from which a system is being told apart.
+const IMPOSSIBLE_MIN: f64 = 3.0;
+
 /// Kinds of probe with their names as a scan and as a sweep.
 const PROBES: [(Probe, &str, &str); 11] = [
     (Probe::Syn, "syn_scan", "syn_sweep"),
@@ -190,6 +193,7 @@ impl Scans {
         let counts = if productive { &mut pair.good } else { &mut pair.tried };
         counts.insert(port, attempt.at_ns);
         findings.extend(vertical(pair, attempt, transport, &self.scan, self.repeat_ns));
+        findings.extend(impossible(&mut pair.tally, attempt, self.repeat_ns));
     }
 
     /// One target, a port or two from each of many sources.
@@ -247,6 +251,40 @@ impl Scans {
         };
         findings.push(statement.into_finding(&crowd.run));
     }
+}
+
+/// Packets with flags that no connection has (RFC 9293, section 3.10), of two kinds and at least three: how tools tell systems
+/// apart by their answers (nmap, "OS detection", probes T2 to T7). Too few to be a scan, and nothing else sends them.
+fn impossible(tally: &mut Tally, attempt: &Attempt, repeat_ns: u64) -> Option<Finding> {
+    let of = |wanted: Probe| {
+        PROBES.iter().zip(tally.probes).filter(|((probe, ..), _)| *probe == wanted).map(|(_, n)| n).sum()
+    };
+    let [fin, null, xmas]: [u32; 3] = [Probe::Fin, Probe::Null, Probe::Xmas].map(of);
+    let count = f64::from(fin + null + xmas);
+    let kinds = [fin, null, xmas].iter().filter(|count| **count > 0).count();
+    if !matches!(attempt.probe, Probe::Fin | Probe::Null | Probe::Xmas)
+        || kinds < 2
+        || count < IMPOSSIBLE_MIN
+        || !tally.run.pace.is_due(tally.run.last_ns, count, repeat_ns)
+    {
+        return None;
+    }
+    let key = &attempt.key;
+    let statement = Statement {
+        class: Class::PortScan,
+        kind: "os_fingerprint",
+        score: score(count, IMPOSSIBLE_MIN),
+        severity: Severity::Low,
+        subject: Subject::Pair { src: key.src, dst: key.dst },
+        reason: format!(
+            "{} sent {} {} packets with flags that no connection has, of {kinds} kinds",
+            address(key.src),
+            address(key.dst),
+            spoken_count(count),
+        ),
+        evidence: vec![evidence("impossible_flags", count, IMPOSSIBLE_MIN, "packets")],
+    };
+    Some(statement.into_finding(&tally.run))
 }
 
 /// What an attempt may scan with; `None` where it is no probe.

@@ -75,6 +75,42 @@ fn many_odd_flows_speak_for_their_service_and_few_do_not() {
 }
 
 #[test]
+fn a_scanner_that_keeps_on_asking_one_application_attacks_it() {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: Mozilla/5.0 (compatible; Nmap Scripting Engine)\r\n\r\n";
+    let exchanges: Vec<_> = (0..12).map(|at| (web(1_000 + at), request.as_slice(), OK)).collect();
+    let classes = |count: usize| {
+        let found = judge(&mut Payload::new(0), &exchanges[..count]);
+        found.last().map(|finding| finding.class)
+    };
+    assert_eq!(classes(9), Some(Class::PortScan));
+    assert_eq!(classes(12), Some(Class::WebAttack));
+}
+
+/// A request for a ticket in somebody's name.
+fn ticket(name: &str) -> Vec<u8> {
+    let name = [&[0x1b, name.len() as u8][..], name.as_bytes()].concat();
+    [&[0x6a, 0x70, 0x30, 0x6e, 0xa1, 3, 2, 1, 5, 0xa2, 3, 2, 1, 10][..], &name, &[0x1b, 4], b"A.EX"].concat()
+}
+
+#[test]
+fn names_that_a_domain_does_not_know_are_counted_once_each() {
+    const UNKNOWN: &[u8] = &[0x7e, 0x64, 0x30, 0x62, 0xa0, 3, 2, 1, 5, 0xa1, 3, 2, 1, 30, 0xa6, 3, 2, 1, 6];
+    let ask = |names: &[String]| {
+        let requests: Vec<Vec<u8>> = names.iter().map(|name| ticket(name)).collect();
+        let flow = |at: usize| key(host(0, 0, 1), 2_000 + at as u16, host(0, 0, 2), 88, ids_common::wire::PROTO_UDP);
+        let exchanges: Vec<_> =
+            requests.iter().enumerate().map(|(at, request)| (flow(at), request.as_slice(), UNKNOWN)).collect();
+        let found = judge(&mut Payload::new(0), &exchanges);
+        found.first().map(|finding| (finding.class, finding.kind))
+    };
+    let names: Vec<String> = (0..6).map(|at| format!("user{at}")).collect();
+    assert_eq!(ask(&names), Some((Class::Infiltration, "unknown_account")));
+    assert_eq!(ask(&names[..5]), None);
+    // A program with a stale name asks for it all day.
+    assert_eq!(ask(&vec!["stale".to_owned(); 40]), None);
+}
+
+#[test]
 fn a_flow_is_told_once() {
     let request = b"GET /a?x=<script>alert(1)</script> HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut table = PayloadTable::new(&PayloadSettings::default());

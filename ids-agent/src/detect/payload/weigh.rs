@@ -55,6 +55,7 @@ const fn meaning(kind: SignKind) -> Meaning {
             (Class::WebAttack, Severity::Medium, Reach::Flow)
         }
         K::ManyRanges => (Class::AppDos, Severity::High, Reach::Flow),
+        K::SlowHeaders => (Class::AppDos, Severity::Medium, Reach::Flow),
         K::Discovery => (Class::PortScan, Severity::Low, Reach::Flow),
         K::MaliciousPage
         | K::Shellcode

@@ -89,6 +89,13 @@ pub(super) static TEXT: &[&[Pattern]] = &[&[
         r"^helo [^ ]{0,40}[0-9]{1,3}[.-][0-9]{1,3}[.-][0-9]{1,3}[.-][0-9]{1,3}[^ ]{0,40}(dyn|dsl|pool|cable|dial|ppp|dhcp|customer|client|broad)|^helo [^ ]{0,40}(dyn|dsl|pool|cable|dial|ppp|dhcp|customer|client|broad)[^ ]{0,40}[0-9]{1,3}[.-][0-9]{1,3}[.-][0-9]{1,3}[.-][0-9]{1,3}",
     ),
     rule(SignKind::RemoteShell, 90, &["; for 16-bit app support"], ""),
+    // A mail that hides what its address is: letters of `javascript:` as entities.
+    rule(
+        SignKind::CrossSiteScripting,
+        82,
+        &["&#"],
+        r#"(src|href) ?= ?["']?j[avscript]{0,9}&#x?[0-9a-f]{1,7};?[^"'>]{0,60}t ?:"#,
+    ),
 ]];
 
 static MATCHER: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(TEXT));

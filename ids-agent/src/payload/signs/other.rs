@@ -124,12 +124,26 @@ pub(super) fn kerberos(bytes: &[u8], signs: &mut Signs) {
         [0, 0, _, _, 0x6a | 0x6c, rest @ ..] | [0x6a | 0x6c, rest @ ..] => rest,
         _ => return,
     };
+    // Who asks: the first name is the client's (RFC 4120, section 5.4.1). What the domain thinks of it stands in the answer.
+    if matches!(bytes, [0, 0, _, _, 0x6a, ..] | [0x6a, ..])
+        && let Some(name) = first_name(body)
+    {
+        signs.add_once(SignKind::UnknownAccount, 30, name);
+    }
     // The list of ciphers is field 8 of the request's body; with RC4 alone it is this.
     const RC4_ALONE: &[u8] = &[0xa8, 5, 0x30, 3, 2, 1, 23];
     let is_request = memchr::memmem::find(body, &[0xa1, 3, 2, 1, 5]).is_some();
     if is_request && memchr::memmem::find(body, RC4_ALONE).is_some() {
         signs.add_once(SignKind::WeakTicket, 74, b"RC4 as the only cipher");
     }
+}
+
+/// The first text in a Kerberos message: tag 27, a length, printable characters.
+fn first_name(body: &[u8]) -> Option<&[u8]> {
+    let candidates = memchr::memchr_iter(0x1b, body);
+    candidates
+        .filter_map(|at| body.get(at + 2..at + 2 + usize::from(*body.get(at + 1)?)))
+        .find(|name| (1..=64).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic))
 }
 
 /// KRB-ERROR with KDC_ERR_C_PRINCIPAL_UNKNOWN (RFC 4120, section 7.5.9): a name that the domain does not know. One is a stale

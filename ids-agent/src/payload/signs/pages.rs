@@ -55,6 +55,8 @@ pub(super) static PAGE: &[&[Pattern]] = &[&[
         &["wscript.shell", "shell.application", "adodb.stream"],
         r"(createobject|activexobject) ?\( ?.(wscript\.shell|shell\.application).{0,600}(\.run|\.exec|shellexecute)|adodb\.stream.{0,600}savetofile",
     ),
+    // An address for mail that climbs to a program, in a page or a document (CVE-2007-5020 and kin).
+    rule(86, &["mailto:"], r"mailto:[^ )>]{0,80}(\.\./){3,}"),
     rule(75, &["unescape("], r#"(unescape ?\( ?["'](%[0-9a-f]{2}){14,}["'] ?\) ?[+&_ ]+){2,}"#),
     // The same block over and over, with something behind it.
     rule(
@@ -140,6 +142,7 @@ mod tests {
             "<object classid='clsid:00000000-0000-0000-0000-000000000000' id='t'></object><script language='vbscript'>t.SaveToFile \"C:\\boot.ini\"</script>",
             "<object classid=\"clsid:0\" id=x></object><script>b=String(5000, \"A\"); x.Url = b</script>",
             "%u10df%u9231%ue8bf%u0001\" +\n  \"%ud9e1%u74d9%uf424%ufe13\" +\n  \"%ue1c0%u247d%u8d96%ue00a\" +\n  \"%uf909%u284e%ubaf5%ub293\"",
+            "/URI(mailto:test%../../../../windows/system32/calc.exe\".cmd)",
             "for (i=0;i<heapBlocks;i++) { memory[i] = spraySlide + shellcode; }",
             "progid = \"LIB.Thing\"\nargCount = 1\narg1=\"c:\\windows\\system_.ini\"\ntarget.SaveAs arg1",
             "Sub t\n Thing.SaveBarCode \"C:\\a.txt\"\nEnd Sub",
@@ -155,6 +158,7 @@ mod tests {
             "<object classid=\"clsid:D27CDB6E-AE6D-11cf-96B8-444553540000\" width=\"550\" height=\"400\"><param name=\"movie\" value=\"a.swf\"></object>",
             "fs.saveAs(\"report.pdf\"); console.log('c:\\\\temp');",
             "cache[i] = name + suffix;",
+            "<a href=\"mailto:a@b.example?subject=../../x\">write</a> <img src=\"../../../a.png\">",
             "if (window.ActiveXObject) { x = new ActiveXObject(\"Microsoft.XMLHTTP\"); }",
         ];
         for page in pages {

@@ -85,6 +85,10 @@ const SCRIPTED_FUNCTIONS: [&str; 6] =
 /// Secrets of the local security authority by their names (MS-LSAD, section 3.1.1.4), in UTF-16 as they are asked for.
 const SECRETS: [&str; 5] = ["G$BCKUPKEY", "NL$KM", "DPAPI_SYSTEM", "DefaultPassword", "$MACHINE.ACC"];
 
+/// From so many distinct inquiries in one connection on, of two interfaces and accounts among them, a host is being listed: tools
+/// ask for all there is (enum4linux, rpcclient), consoles for what they show.
+const INQUIRIES_MIN: usize = 4;
+
 /// From so many challenges in one connection on, somebody is trying until one is taken: a channel takes one, or two where the
 /// server is too old for the newest call.
 const CHALLENGES_MIN: usize = 4;
@@ -98,6 +102,7 @@ pub(super) fn signs(bytes: &[u8], contexts: &mut Contexts, signs: &mut Signs) {
     let Contexts(contexts) = contexts;
     let mut lookups = 0;
     let mut challenges = 0;
+    let mut inquiries = smallvec::SmallVec::<[(Uuid, u16); PDUS_MAX]>::new();
     let mut sealed = smallvec::SmallVec::<[u16; PDUS_MAX]>::new();
     for pdu in pdus(bytes).take(PDUS_MAX) {
         match pdu.get(2) {
@@ -115,6 +120,11 @@ pub(super) fn signs(bytes: &[u8], contexts: &mut Contexts, signs: &mut Signs) {
                 // Inquiry type 0: all of them (C706, appendix O).
                 let of_all = stub.get(..4) == Some(&[0; 4]);
                 lookups += u32::from(interface == Some(EPM) && function == 2 && of_all);
+                if let Some(interface) = interface.filter(|interface| inquires(interface, function))
+                    && !inquiries.contains(&(interface, function))
+                {
+                    inquiries.push((interface, function));
+                }
                 challenges += usize::from(interface == Some(NETLOGON) && function == 4);
                 if interface.is_none() && is_sealed(pdu) {
                     sealed.push(function);
@@ -127,6 +137,15 @@ pub(super) fn signs(bytes: &[u8], contexts: &mut Contexts, signs: &mut Signs) {
     // Clients ask the mapper for one interface; only a tool reads the whole list.
     if lookups >= 1 {
         signs.add_once(SignKind::DirectorySearch, 75, b"ept_lookup of all endpoints");
+    }
+    let lists_accounts =
+        inquiries.iter().any(|(interface, function)| *interface == SAMR && matches!(function, 11 | 13 | 15));
+    let interfaces = inquiries
+        .iter()
+        .enumerate()
+        .filter(|(at, (interface, _))| inquiries.iter().take(*at).all(|(before, _)| before != interface));
+    if lists_accounts && inquiries.len() >= INQUIRIES_MIN && interfaces.count() >= 2 {
+        signs.add_once(SignKind::DirectorySearch, 78, b"accounts, shares and policies are listed one after the other");
     }
     if challenges >= CHALLENGES_MIN {
         signs.add_once(SignKind::Zerologon, 90, b"NetrServerReqChallenge time after time");
@@ -152,6 +171,18 @@ pub(super) fn signs(bytes: &[u8], contexts: &mut Contexts, signs: &mut Signs) {
         if contexts.iter().any(|(_, interface)| *interface == SCRIPTING) && contains(bytes, &wide(name)) {
             signs.add_once(SignKind::RemoteExecution, 90, name.as_bytes());
         }
+    }
+}
+
+/// Whether a function lists something of a host or domain, or says what it is like: domains, accounts and their policy (MS-SAMR),
+/// shares, sessions and the server (MS-SRVS), the workstation (MS-WKST), privileges, policy and accounts (MS-LSAD).
+fn inquires(interface: &Uuid, function: u16) -> bool {
+    match *interface {
+        SAMR => matches!(function, 6 | 8 | 11 | 13 | 15 | 40 | 46 | 47 | 48 | 51),
+        SRVSVC => matches!(function, 12 | 15 | 21 | 28 | 36),
+        WKSSVC => matches!(function, 0 | 2),
+        LSARPC => matches!(function, 2 | 7 | 11 | 46),
+        _ => false,
     }
 }
 

@@ -102,6 +102,116 @@ fn calls_that_list_steal_or_remove_are_told_from_those_that_look() {
 }
 
 #[test]
+fn one_challenge_after_another_is_zerologon_whatever_they_hold() {
+    let challenge = [&b"\\\0\\\0D\0C\0\0\0\x04\0\0\0\0\0\0\0"[..], &[7, 1, 9, 4, 2, 8, 6, 3]].concat();
+    let found = |times: usize| {
+        let calls = call(4, &challenge);
+        let samples: Vec<&[u8]> = std::iter::repeat_n(calls.as_slice(), times).collect();
+        surest(&stream(known(AppProto::Dcerpc), &[&[bind(&NETLOGON).as_slice()][..], &samples].concat()))
+    };
+    assert_eq!(found(2), None);
+    assert_eq!(found(4), Some((SignKind::Zerologon, 90)));
+}
+
+#[test]
+fn a_host_of_which_everything_is_listed_is_told_from_one_that_is_looked_at() {
+    let shares = interface("4b324fc8-1670-01d3-1278-5a47bf6ee188");
+    let found = |accounts: &[u8], server: &[u8]| {
+        let mut samples = vec![bind(&SAMR)];
+        samples.extend(accounts.iter().map(|function| call(*function, &[7; 40])));
+        samples.push(bind(&shares));
+        samples.extend(server.iter().map(|function| call(*function, &[7; 40])));
+        surest(&stream(known(AppProto::Smb), &samples.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+    };
+    assert_eq!(found(&[6, 8, 13], &[15, 21]), Some((SignKind::DirectorySearch, 78)));
+    assert!(found(&[13], &[15]).is_some_and(|(_, sureness)| sureness < 70));
+    assert!(found(&[6, 8], &[15, 21]).is_none_or(|(_, sureness)| sureness < 70));
+}
+
+#[test]
+fn a_header_of_nobodys_behind_a_silence_keeps_a_request_from_ending() {
+    let behind = |bytes: &[u8], place| {
+        let pieces = [Piece { end: bytes.len() as u32, wire_len: bytes.len() as u32, joined: true }];
+        surest(&of_stream(known(AppProto::Http), place, &Pieces { bytes, pieces: &pieces }, &mut Contexts::default()))
+    };
+    for header in [&b"X-a: 4711\r\n"[..], b"X-c11qpabPzkcnzrtW: iv\r\n"] {
+        assert_eq!(behind(header, Place::BehindSilence).map(|sign| sign.0), Some(SignKind::SlowHeaders));
+        assert_eq!(behind(header, Place::Beginning), None);
+    }
+    // Typed by hand; the rest of a head, all at once.
+    for rest in
+        [&b"Host: a.example\r\n"[..], b"X-a: 4711\r\n\r\n", b"X-Forwarded-For: 192.0.2.1\r\n", b"X-a: 1\r\nX-b: 2\r\n"]
+    {
+        assert_eq!(behind(rest, Place::BehindSilence), None, "{rest:?}");
+    }
+}
+
+/// A call with a verifier behind it, as sealed ones have.
+fn sealed_call(function: u8) -> Vec<u8> {
+    let mut pdu = call(function, &[9; 40]);
+    pdu[10] = 16;
+    pdu
+}
+
+#[test]
+fn replication_shows_by_the_order_of_its_sealed_calls_where_the_bind_was_not_seen() {
+    let found = |functions: &[u8]| {
+        let calls: Vec<Vec<u8>> = functions.iter().map(|function| sealed_call(*function)).collect();
+        let samples: Vec<&[u8]> = calls.iter().map(Vec::as_slice).collect();
+        surest(&stream(known(AppProto::Dcerpc), &samples))
+    };
+    assert_eq!(found(&[20, 16, 12, 20, 3, 1]).map(|sign| sign.0), Some(SignKind::DirectoryTheft));
+    // Looking up names is what every administrator's console does, and the numbers mean something else elsewhere.
+    assert_eq!(found(&[16, 12, 1]), None);
+    assert_eq!(found(&[3, 12, 16]), None);
+}
+
+#[test]
+fn secrets_asked_for_by_name_and_keys_that_are_opened_are_told() {
+    let wide = |text: &str| text.bytes().flat_map(|byte| [byte, 0]).collect::<Vec<u8>>();
+    let secret = stream(known(AppProto::Dcerpc), &[&call(43, &[&[1; 24][..], &wide("G$BCKUPKEY_P")].concat())]);
+    assert_eq!(surest(&secret), Some((SignKind::DirectoryTheft, 85)));
+    let keys = interface("3dde7c30-165d-11d1-ab8f-00805f14db40");
+    let task = |name: &str| surest(&stream(known(AppProto::Dcerpc), &[&bind(&keys), &call(0, &interface(name))]));
+    assert_eq!(task("47270c64-2fc7-499b-ac5b-0e37cdce899a").map(|sign| sign.0), Some(SignKind::DirectoryTheft));
+    // Putting one away, as every client does once in a while.
+    assert_eq!(task("018ff48a-eaba-40c6-8f6d-72370240e967"), None);
+}
+
+#[test]
+fn a_second_line_within_a_question_for_an_account_is_told() {
+    let smtp = known(AppProto::Smtp);
+    let found = |line: &[u8]| surest(&stream(smtp, &[line])).map(|sign| sign.0);
+    assert_eq!(found(b"VRFY \nSOMETHINGELSE\r\n"), Some(SignKind::ProtocolViolation));
+    // Typed by hand, all lines end alike.
+    assert_eq!(found(b"VRFY bob\n"), None);
+    assert_eq!(found(b"VRFY bob\r\nVRFY eve\r\n"), None);
+    assert_eq!(found(b"EXPN list\nEXPN all\n"), None);
+}
+
+#[test]
+fn a_certificate_that_nobody_wrote_is_told_by_its_mail_address() {
+    let certificate = |subject: &str, self_signed| CertificateFacts {
+        subject: subject.into(),
+        issuer: subject.into(),
+        self_signed,
+        ..CertificateFacts::default()
+    };
+    let found = |certificate: &CertificateFacts| {
+        let mut signs = Signs::default();
+        signs.add_certificate(certificate);
+        surest(&signs)
+    };
+    let invented =
+        "C=US, ST=MA, O=Hill and Sons, OU=quantify, CN=hillandsons.example, emailAddress=quantify@hillandsons.example";
+    assert_eq!(found(&certificate(invented, true)), Some((SignKind::C2Profile, 85)));
+    assert_eq!(found(&certificate(invented, false)), None);
+    let written =
+        "C=US, ST=MA, O=Hill and Sons, OU=IT, CN=mail.hillandsons.example, emailAddress=root@hillandsons.example";
+    assert_eq!(found(&certificate(written, true)), None);
+}
+
+#[test]
 fn print_clients_wait_for_changes_and_only_one_flag_alone_is_forced() {
     let spooler = interface("12345678-1234-abcd-ef00-0123456789ab");
     let wait = |flags: u32| {
@@ -251,7 +361,9 @@ fn machine_code_and_format_strings_are_told_from_letters() {
 #[test]
 fn conversations_of_lines_are_read() {
     let long = [b"CWD ".as_slice(), &[b'A'; 600], b"\r\n"].concat();
-    let cases: [(Guess, &[u8], SignKind); 9] = [
+    let mail = b"DATA\r\n<IMG SRC=\"jav&#X41sc&#0010;ript:document.location.href='http://a.example/'\">\r\n";
+    let cases: [(Guess, &[u8], SignKind); 10] = [
+        (known(AppProto::Smtp), mail, SignKind::CrossSiteScripting),
         (Guess::UserCommand, &long, SignKind::OverlongField),
         (Guess::Nothing, b"uid=0(root) gid=0(root) groups=0(root)\n", SignKind::CommandOutput),
         (Guess::Nothing, b"Microsoft Windows [Version 6.1.7601]\r\nCopyright (c)", SignKind::RemoteShell),
@@ -266,7 +378,8 @@ fn conversations_of_lines_are_read() {
         let found = surest(&stream(guess, &[bytes]));
         assert!(found.is_some_and(|(found, sureness)| found == kind && sureness >= 70), "{bytes:?}: {found:?}");
     }
-    let harmless: [(Guess, &[u8]); 7] = [
+    let harmless: [(Guess, &[u8]); 8] = [
+        (known(AppProto::Smtp), b"DATA\r\n<a href=\"/join?a=1&#38;b=2\">it&#39;s: here</a>\r\n"),
         (Guess::UserCommand, b"USER anonymous\r\nCWD /pub/a/rather/long/path\r\n"),
         (known(AppProto::Telnet), b"$ id\r\nuid=0(root) gid=0(root)\r\n"),
         (Guess::Nothing, b"NICK alice\r\nUSER alice 0 * :Alice\r\nJOIN #rust\r\nPRIVMSG #rust :hello, scan this\r\n"),

@@ -367,6 +367,19 @@ fn shape(method: &[u8], target: &[u8], headers: &[u8], signs: &mut Signs) {
     }
 }
 
+/// Whether some bytes are one header of nobody's, as slowloris and slowhttptest send after each pause to keep a request from
+/// ending (`X-a: 4711`). Who types a request by hand names headers that exist.
+pub(super) fn is_lone_header(bytes: &[u8]) -> bool {
+    let Some((name, value)) = bytes.strip_prefix(b"X-").and_then(|rest| rest.strip_suffix(b"\r\n")).and_then(|line| {
+        let at = memchr::memchr(b':', line)?;
+        Some((line.get(..at)?, line.get(at + 1..)?.trim_ascii_start()))
+    }) else {
+        return false;
+    };
+    let is_word = |word: &[u8]| (1..=40).contains(&word.len()) && word.iter().all(u8::is_ascii_alphanumeric);
+    is_word(name) && is_word(value)
+}
+
 /// The longest repetition of one byte.
 fn longest_run(bytes: &[u8]) -> Option<&[u8]> {
     bytes.chunk_by(|a, b| a == b).max_by_key(|run| run.len())

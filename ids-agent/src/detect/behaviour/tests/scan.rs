@@ -1,6 +1,6 @@
 //! Scans that take their time or share the work, and what looks like them.
 
-use ids_common::wire::TCP_RST;
+use ids_common::wire::{TCP_FIN, TCP_PSH, TCP_RST, TCP_URG};
 
 use super::*;
 
@@ -55,4 +55,15 @@ fn a_device_with_many_services_tried_over_hours_is_quiet() {
         })
         .collect();
     check_quiet(&flows);
+}
+
+#[test]
+fn flags_that_no_connection_has_tell_a_system_apart_and_one_kind_of_them_does_not() {
+    let probe = |flags: u8, port: u16| {
+        bare(tcp(attacker(), 40_000, victim(), port, 10 * SEC + u64::from(port) * SEC).packet(There, flags, 0))
+    };
+    let kinds = [probe(TCP_FIN, 1), probe(0, 2), probe(TCP_FIN | TCP_PSH | TCP_URG, 3)];
+    check(&kinds, &[(Class::PortScan, "os_fingerprint", pair(attacker(), victim()))]);
+    check_quiet(&kinds[..2]);
+    check_quiet(&[probe(TCP_FIN, 1), probe(TCP_FIN, 2), probe(TCP_FIN, 3)]);
 }

@@ -30,7 +30,15 @@ pub(super) static PATTERNS: &[Pattern] = &[
             ".hlp", ".hta", ".pif", ".cpl", ".vbe", ".jse", ".wsf", ".wsh", ".sct", ".scf", ".lnk", ".ade", ".adp",
             ".mde",
         ],
-        r"\.(hlp|hta|pif|cpl|vbe|jse|wsf|wsh|sct|scf|lnk|ade|adp|mde)$",
+        r"\.(hlp|hta|pif|cpl|vbe|jse|wsf|wsh|sct|scf|lnk)$",
+    ),
+    // A program among the pictures and scripts of a site: whoever broke in put it there.
+    rule(
+        ProgramDownload,
+        72,
+        P,
+        &[".exe", ".scr", ".dll", ".ps1"],
+        r"/(wp-includes|wp-admin|ckeditor|fckeditor|tinymce|images?|img|css|js|fonts?|icons|themes|languages?|lang)/([^/]{1,40}/){0,4}[^/]{1,60}\.(exe|scr|dll|ps1)$",
     ),
     rule(RiskyFile, 50, P, &[".mdb", ".chm", ".ani", ".scr", ".vbs"], r"\.(mdb|chm|ani|scr|vbs)$"),
 ];

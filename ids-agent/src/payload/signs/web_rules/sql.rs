@@ -52,6 +52,8 @@ pub(super) static PATTERNS: &[Pattern] = &[
         &["or ", "and ", "or(", "and("],
         r"[0-9a-z_%')] ?\)* ?\b(or|and)[ (]+(not )?\(*['\x22]?[0-9]{1,9}['\x22]?\)* ?(=|<>|!=|<=>|>|<|like|rlike) ?\(*['\x22]?[0-9]{1,9}['\x22]?",
     ),
+    // A text that ends and begins again: whether the database joins them is what is asked.
+    rule(SqlInjection, 72, Q, &["'"], r"=[a-z0-9]{1,40}' ?(\+|\|\|) ?'[a-z0-9]{1,40}(&|$)"),
     rule(SqlInjection, 80, Q | H, &["like "], r"\b(or|and)[ (]+['\x22]?([a-z0-9]{1,9})['\x22]? (r?like|=) ?['\x22]"),
     rule(
         SqlInjection,

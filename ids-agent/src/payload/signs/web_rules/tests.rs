@@ -37,6 +37,7 @@ fn attacks_in_addresses_are_named() {
         (SqlInjection, "/a.php?id=1+union+all+select+1,2,3--"),
         (SqlInjection, "/a.php?id=-1%20UNION%20SELECT%20null,null"),
         (SqlInjection, "/a.php?id=1%2527%2520UNiOn%2520SeLeCt%25201"),
+        (SqlInjection, "/index.php?task=somechars%27+%2B+%27search&option=com_search"),
         (SqlInjection, "/a.php?id=1/**/UN/**/ION/**/SEL/**/ECT/**/1' or '1'='1"),
         (SqlInjection, "/login?user=admin%27--&pass=x' or 1=1#"),
         (SqlInjection, "/a?id=1' AND '1'='1"),
@@ -154,6 +155,71 @@ fn attacks_in_headers_and_bodies_are_named() {
         assert!(sureness >= 70, "{shown}: {found:?} {sureness}");
         assert_eq!(found, *kind, "{shown}");
     }
+}
+
+#[test]
+fn kits_bots_and_files_that_run_are_told_by_how_they_are_asked_for() {
+    let hex = "0a045103565155580606500954500054".repeat(2);
+    let asked = |target: &str, agent: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: a.example\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\r\n").into_bytes()
+    };
+    let (page, script) = ("Mozilla/5.0", "Mozilla/4.0 (compatible; Win32; WinHttp.WinHttpRequest.5)");
+    let slug = "/zhbjme-idadlpewpnwbqvmn-hhfsrfojrszh-bjmeidadlpewpnwbqvmnhh-fsrfojrsjqmpsuxe_htjbflccpoubsoostnfaggmiwarh-zyvypq-pkka-xcjx-uxsypqpcvkhm-bbgk-zy.html";
+    let attacks: &[(SignKind, Vec<u8>)] = &[
+        (ExploitKit, asked(&format!("/u2b871hi/{hex};4060310"), page)),
+        (ExploitKit, asked(&format!("/u2b871hi/{hex};112202;228"), page)),
+        (ExploitKit, asked("/?sourceid=mozilla&q=wXvQMvXcJwDQA4bGMvrESLtANknQA0KK2Iv2_dqyEoH9f&ie=Windows-1251", page)),
+        (ExploitKit, asked("/f/1395876720/2/2", page)),
+        (ExploitKit, asked("/1395876720.jar", "Mozilla/4.0 (Windows 7 6.1) Java/1.7.0_13")),
+        (ExploitKit, asked("/7/html/META-INF/services/javax.xml.datatype.DatatypeFactory", "Java/1.7.0_13")),
+        (ExploitKit, asked("/34033125.mp3", script)),
+        (ExploitKit, asked("/tnrvn?hinpt=fjyhdzniepe", script)),
+        (ExploitKit, asked(slug, page)),
+        (C2Profile, asked("/home.gif?41b8d=1076788", "Opera/8.89")),
+        (RiskyFile, asked("/a/b.hlp", page)),
+        (RiskyFile, asked("/update.hta", page)),
+        (ProgramDownload, asked("/ckeditor/lang/chromeupdates.exe", "Wget/1.12 (linux-gnu)")),
+        (DirectoryTheft, asked("/adfs/services/policystoretransfer", "Mozilla/5.0 WindowsPowerShell/5.1.18362.1171")),
+    ];
+    for (kind, message) in attacks {
+        let found = surest(message);
+        let shown = String::from_utf8_lossy(message);
+        assert!(found.is_some_and(|(found, sureness)| found == *kind && sureness >= 70), "{shown}: {found:?}");
+    }
+    let harmless = [
+        asked(
+            "/the-quick-brown-fox-jumps-over-the-lazy-dog-and-then-writes-a-very-long-title-for-its-own-web-log-about-it-all-the-day.html",
+            page,
+        ),
+        asked(&format!("/static/{hex}.js"), page),
+        asked(&format!("/search?q=cheap+flights&oq=cheap+fl&ie=UTF-8&h={hex}"), page),
+        asked("/uploads/1395876720.jpg", page),
+        asked("/lib/app.jar", "Java/1.8.0_401"),
+        asked("/api/v1/status", script),
+        asked("/logo.gif?v=20240101", page),
+        asked("/adfs/services/trust", page),
+        asked("/setup.ps1", "Mozilla/5.0 WindowsPowerShell/5.1.18362.1171"),
+        asked("/docs/manual.chm", page),
+        asked("/wp-content/uploads/2024/setup.exe", page),
+        asked("/search?q='one'+'two'", page),
+    ];
+    for message in &harmless {
+        let found = surest(message);
+        assert!(found.is_none_or(|(_, sureness)| sureness < 70), "{}: {found:?}", String::from_utf8_lossy(message));
+    }
+}
+
+#[test]
+fn a_name_and_a_password_that_fill_a_packet_are_an_overflow_even_where_the_packet_was_cut() {
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {}", "JTVoxuT3".repeat(25));
+    let found = |wire_len| {
+        let signs = web::signs(web::Part::Request, Unit { bytes: head.as_bytes(), wire_len }).settle();
+        signs.iter().next().map(|sign| (sign.kind, sign.sureness))
+    };
+    assert_eq!(found(2_048), Some((OverlongField, 80)));
+    // The rest may be other headers.
+    assert_eq!(found(700), None);
+    assert_eq!(found(head.len()), None);
 }
 
 #[test]
