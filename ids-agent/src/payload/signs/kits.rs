@@ -64,7 +64,7 @@ fn ends(path: &[u8], endings: &[&[u8]]) -> bool {
     endings.iter().any(|ending| path.len() >= ending.len() && path.to_ascii_lowercase().ends_with(ending))
 }
 
-/// One name and one field, all in small letters, of which neither can be spoken: `/ymgidx?hsqeaia=fjyhdzniepe`.
+/// One name and one field, all in small letters, of which two cannot be spoken: `/tnrvn?hinpt=fjyhdzniepe`.
 fn is_unspoken(path: &[u8], query: &[u8]) -> bool {
     let Some(name) = path.strip_prefix(b"/") else { return false };
     let Some(at) = query.iter().position(|byte| *byte == b'=') else { return false };
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_spoken_are_told_from_short_ones() {
-        for target in ["/ymgidx?hsqeaia=fjyhdzniepe", "/tnrvn?hinpt=fjyhdzniepe"] {
+        for target in ["/tnrvn?hinpt=fjyhdzniepe", "/qzxwvk?hsqrtkia=fjyhdzniepe"] {
             assert_eq!(surest(&format!("GET {target}"), "Mozilla/5.0"), 66, "{target}");
         }
         for target in [

@@ -44,7 +44,7 @@ fn attacks_in_addresses_are_named() {
         (SqlInjection, "/a?id=(select%20name%20from%20users%20limit%201)"),
         (SqlInjection, "/a?browse=/*select%20*%20from"),
         (RemoteExecution, "/wsman?PSVersion=5.1"),
-        (C2Profile, "/wu2shc5/?664175148e6103c3455a420a040e00000503030a0357010f030452080f0d5306;5110411"),
+        (ExploitKit, "/wu2shc5/?664175148e6103c3455a420a040e00000503030a0357010f030452080f0d5306;5110411"),
         (C2Profile, "/AB12/NAME-PC/0/61-SP1/0/FGBFHKBEHLBMG"),
         (SqlInjection, "/a?id=1%20AND%205678%3D5678"),
         (SqlInjection, "/a?id=1%29%20AND%208221%3D9312%20AND%20%286122%3D6122"),
