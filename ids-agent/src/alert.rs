@@ -19,6 +19,7 @@ use crate::{
 mod agreement;
 mod app;
 mod attack;
+mod blocking;
 mod doubt;
 mod ecs;
 mod eve;
@@ -69,6 +70,15 @@ impl Renderer {
             AlertFormat::Native => json::line(&native::alert(&alert)),
             AlertFormat::Eve => json::line(&eve::alert(&alert)),
             AlertFormat::Ecs => json::line(&ecs::alert(&alert)),
+        }
+    }
+
+    /// The line that says of the agent itself that new blocks are refused, because so many proposals wait already.
+    pub fn blocking_refused(&self, at_ns: u64, waiting_max: usize) -> Vec<u8> {
+        match self.format {
+            AlertFormat::Native => json::line(&blocking::native(at_ns, waiting_max, &self.provenance)),
+            AlertFormat::Eve => json::line(&blocking::eve(at_ns, waiting_max, &self.provenance)),
+            AlertFormat::Ecs => json::line(&blocking::ecs(at_ns, waiting_max, &self.provenance)),
         }
     }
 

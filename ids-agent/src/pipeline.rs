@@ -93,6 +93,9 @@ pub trait Consumer {
     /// The models that judge from now on.
     fn models(&mut self, _models: &[ModelInfo]) {}
 
+    /// New blocks are refused, because so many proposals wait for the enforcer.
+    fn blocking_refused(&mut self, _at_ns: u64, _waiting_max: usize) {}
+
     /// The queues that the consumer feeds, for metrics.
     fn queues(&self) -> Vec<QueueGauge> {
         Vec::new()
@@ -461,6 +464,12 @@ impl Consumer for Lines {
         self.renderer.set_models(models);
         if let Some(evidence) = &mut self.evidence {
             evidence.recorder.renderer.set_models(models);
+        }
+    }
+
+    fn blocking_refused(&mut self, at_ns: u64, waiting_max: usize) {
+        if let Some(outlet) = &self.alerts {
+            outlet.queue.push(Line { rank: Rank::High, bytes: self.renderer.blocking_refused(at_ns, waiting_max) });
         }
     }
 

@@ -9,6 +9,7 @@ use ids_agent::{
     kernel::test_run::{Entry, TestRun},
     source::{Batch, SlotState},
 };
+use ids_common::block::{BlockEntry, BlockKey};
 use ids_tests::frame;
 use serde_json::json;
 
@@ -23,19 +24,33 @@ struct Case {
     entry: Entry,
     /// Flows that the runs choose from, a power of two.
     flows: u32,
+    /// What the block map holds meanwhile.
+    blocks: Holds,
     /// What it may cost at most, as a multiple of the empty program.
     bar: Option<f64>,
 }
 
-const CASES: [Case; 8] = [
-    Case { name: "empty", entry: Entry::Empty, flows: 1, bar: None },
-    Case { name: "hot", entry: Entry::Xdp, flows: 1, bar: Some(4.0) },
-    Case { name: "tc_hot", entry: Entry::TcIngress, flows: 1, bar: None },
-    Case { name: "flows_4096", entry: Entry::Random, flows: 4_096, bar: None },
-    Case { name: "flows_16384", entry: Entry::Random, flows: 16_384, bar: None },
-    Case { name: "flows_65536", entry: Entry::Random, flows: 65_536, bar: Some(9.0) },
-    Case { name: "new_flows_swept", entry: Entry::Random, flows: 1 << 24, bar: None },
-    Case { name: "new_flows_ring_full", entry: Entry::Random, flows: 1 << 24, bar: None },
+/// Entries of the block map.
+#[derive(Clone, Copy)]
+enum Holds {
+    Nothing,
+    /// A source and a pair, neither of them this packet's.
+    Others,
+    /// This packet's source.
+    This,
+}
+
+const CASES: [Case; 10] = [
+    Case { name: "empty", entry: Entry::Empty, flows: 1, blocks: Holds::Nothing, bar: None },
+    Case { name: "hot", entry: Entry::Xdp, flows: 1, blocks: Holds::Nothing, bar: Some(4.0) },
+    Case { name: "hot_others_blocked", entry: Entry::Xdp, flows: 1, blocks: Holds::Others, bar: None },
+    Case { name: "hot_dropped", entry: Entry::Xdp, flows: 1, blocks: Holds::This, bar: None },
+    Case { name: "tc_hot", entry: Entry::TcIngress, flows: 1, blocks: Holds::Nothing, bar: None },
+    Case { name: "flows_4096", entry: Entry::Random, flows: 4_096, blocks: Holds::Nothing, bar: None },
+    Case { name: "flows_16384", entry: Entry::Random, flows: 16_384, blocks: Holds::Nothing, bar: None },
+    Case { name: "flows_65536", entry: Entry::Random, flows: 65_536, blocks: Holds::Nothing, bar: Some(9.0) },
+    Case { name: "new_flows_swept", entry: Entry::Random, flows: 1 << 24, blocks: Holds::Nothing, bar: None },
+    Case { name: "new_flows_ring_full", entry: Entry::Random, flows: 1 << 24, blocks: Holds::Nothing, bar: None },
 ];
 
 fn main() {
@@ -54,8 +69,9 @@ fn main() {
             // The table of the last two is small, so that every new flow pushes another one out.
             let small = case.flows > 65_536;
             let capture = CaptureSettings { sets_per_cpu: if small { 1_024 } else { 32_768 }, ..capture.clone() };
-            let run = TestRun::with_live_clock(&capture, &FlowSettings::default(), &sample).expect("loading");
+            let mut run = TestRun::with_live_clock(&capture, &FlowSettings::default(), &sample).expect("loading");
             run.set_random_mask(case.flows - 1);
+            block(&mut run, case.blocks);
             // Warms the table: later runs meet every flow again.
             run.run(case.entry, &frame, case.flows.min(65_536) * 16).expect("warming");
             run
@@ -106,6 +122,18 @@ fn main() {
         "programs": programs,
     });
     println!("{report:#}");
+}
+
+fn block(run: &mut TestRun, holds: Holds) {
+    let address = |last| std::net::Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped().octets();
+    let keys = match holds {
+        Holds::Nothing => return,
+        Holds::Others => vec![BlockKey::source(address(77)), BlockKey::pair(address(77), address(2))],
+        Holds::This => vec![BlockKey::source(address(1))],
+    };
+    let mut blocks = run.take_blocks().expect("the block map");
+    let entry = BlockEntry { until_ns: u64::MAX, ..BlockEntry::default() };
+    keys.iter().for_each(|key| blocks.put(key, &entry).expect("blocking"));
 }
 
 /// What the agent pays for reading: a sweep over slots of which all or none changed, and the wait

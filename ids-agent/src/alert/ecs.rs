@@ -12,7 +12,7 @@ use super::{
 };
 use crate::payload::PayloadFacts;
 
-const ECS_VERSION: &str = "8.17.0";
+pub(super) const ECS_VERSION: &str = "8.17.0";
 
 pub(super) fn alert(alert: &Alert<'_>) -> Value {
     let incident = alert.incident;

@@ -39,6 +39,8 @@ const ASKS_MAX: usize = 256;
 const CARE_EVERY: Duration = Duration::from_millis(200);
 /// How often addresses, routes and leases are read again.
 const LOOK_EVERY_NS: u64 = 60_000_000_000;
+/// How often it is told that new blocks are refused.
+const TOLD_FULL_EVERY_NS: u64 = 60_000_000_000;
 /// How long an order waits for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -167,7 +169,7 @@ impl Enforcement {
             metrics: self.metrics.clone(),
             hosts: HostsSeen::default(),
             now_ns: 0,
-            full: false,
+            told_full_ns: None,
         }
     }
 
@@ -188,19 +190,19 @@ pub struct Enforced<'a> {
     metrics: EnforceMetrics,
     hosts: HostsSeen,
     now_ns: u64,
-    /// Whether the last proposal found the queue full.
-    full: bool,
+    /// When it was last told that the queue is full.
+    told_full_ns: Option<u64>,
 }
 
 impl Enforced<'_> {
     fn send(&mut self, ask: Ask) {
         let sent = self.handle.asks.try_send(ask);
-        let full = sent.is_err();
-        if full && !self.full {
-            tracing::error!(asks_max = ASKS_MAX, "the enforcer does not keep up: new blocks are refused");
-        }
-        self.full = full;
         let Err(TrySendError::Full(ask) | TrySendError::Disconnected(ask)) = sent else { return };
+        if self.told_full_ns.is_none_or(|told_ns| self.now_ns.saturating_sub(told_ns) >= TOLD_FULL_EVERY_NS) {
+            self.told_full_ns = Some(self.now_ns);
+            tracing::error!(asks_max = ASKS_MAX, "the enforcer does not keep up: new blocks are refused");
+            self.inner.blocking_refused(self.now_ns, ASKS_MAX);
+        }
         if let Ask::Propose(proposal) | Ask::Refuse(proposal, _) = ask {
             let key = BlockKey::source(proposal.source);
             let event = Event {
@@ -395,3 +397,6 @@ fn tell(event: &Event, effect: Effect, audit: &Outlet, metrics: &EnforceMetrics)
     };
     audit.queue.push(Line { rank, bytes: audit::line(event, effect, WallOffset::of_boottime()) });
 }
+
+#[cfg(test)]
+mod tests;
