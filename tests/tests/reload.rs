@@ -190,7 +190,7 @@ fn sighup_reads_the_configuration_too() {
     }
     let scene = Scene::new();
     scene.configure("", &allow());
-    let mut agent = scene.start();
+    let agent = scene.start();
     scene.configure("", "");
     agent.signal(Signal::HUP);
     // It is under way; another reload waits its turn, and finds nothing more to do.

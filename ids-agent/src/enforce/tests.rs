@@ -1,3 +1,4 @@
+//! The rules of blocking, one by one: who is spared, the caps, repeaters, what is taken back, and what proves a source.
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::net::IpAddr;
