@@ -23,6 +23,7 @@ mod hear;
 mod heard;
 mod inputs;
 mod intel;
+mod logging;
 mod options;
 mod parts;
 mod replay;

@@ -14,6 +14,8 @@ mod control;
 mod enforce;
 mod intel;
 mod read;
+mod sandbox;
+mod secret;
 mod site;
 mod suricata;
 
@@ -26,6 +28,8 @@ pub use control::ControlSettings;
 pub use enforce::{BLOCKABLE, BLOCKS_MAX, BlockScope, BlockSeverity, EnforceSettings};
 pub use intel::{Category, FEEDS_MAX, FeedKind, FeedSettings, IntelSettings};
 pub use read::{ConfigError, from_text, load, parse_table};
+pub use sandbox::{SandboxSettings, SeccompMode};
+pub use secret::SecretPlace;
 pub use site::{Measure, SiteFile, SiteFloor, SiteSettings, load_site};
 pub use suricata::{EveBegin, EveFiletype, SidThreshold, SuricataSettings};
 
@@ -49,6 +53,7 @@ pub struct Config {
     pub metrics: MetricsSettings,
     pub enforce: EnforceSettings,
     pub control: ControlSettings,
+    pub sandbox: SandboxSettings,
     pub log: LogSettings,
 }
 

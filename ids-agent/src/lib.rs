@@ -22,6 +22,8 @@ pub mod kernel;
 pub mod models;
 pub mod payload;
 pub mod pipeline;
+pub mod sandbox;
+pub mod secret;
 pub mod sink;
 pub mod source;
 pub mod state;

@@ -28,10 +28,11 @@ use crate::{
     },
     evidence::Recorder,
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
+    sandbox,
     sink::{Line, LineQueue, Rank, SinkError},
     source::{Batch, FlowSource, Progress, Totals, blind::Blindness},
     state::StateStore,
-    supervisor::{Roster, StopFlag},
+    supervisor::{Badge, Roster, StopFlag},
 };
 
 mod control;
@@ -39,6 +40,7 @@ mod enforce;
 mod eve;
 mod feeds;
 mod keep;
+mod notify;
 mod renew;
 mod serve;
 mod sinks;
@@ -163,20 +165,23 @@ where
     let sent = AtomicU64::new(0);
     let waits = AtomicU64::new(0);
     thread::scope(|scope| {
-        let _badge = control.roster.enter("engine");
+        let badge = control.roster.enter("engine");
         let reader = {
             let (stop, roster, sent, waits) = (control.stop.clone(), control.roster.clone(), &sent, &waits);
             thread::Builder::new().name("source".to_owned()).spawn_scoped(scope, move || {
-                let _badge = roster.enter("source");
-                read(source, &mut observe, &to_engine, &recycled, &stop, sent, waits)
+                sandbox::hold();
+                let badge = roster.enter("source");
+                read(source, &mut observe, &to_engine, &recycled, &stop, [sent, waits], &badge)
             })
         }
         .map_err(|source| PipelineError::Spawn { name: "source", source })?;
+        // The source has inherited what it is to keep.
+        sandbox::surrender();
 
         let keeping = control.state.as_ref().map(|store| Keeping::start(scope, store, &control.roster)).transpose();
         let keeping = keeping.map_err(|source| PipelineError::Spawn { name: "state", source })?;
         let (totals, batches_judged) =
-            judge(&from_source, &give_back, &mut engine, consumer, control, keeping, [&sent, &waits]);
+            judge(&from_source, &give_back, &mut engine, consumer, (control, &badge), keeping, [&sent, &waits]);
         let complete = match reader.join() {
             Ok(read) => read.map_err(PipelineError::Source)?,
             Err(_) => return Err(PipelineError::Panicked { name: "source" }),
@@ -199,8 +204,8 @@ fn read<S: FlowSource>(
     to_engine: &SyncSender<Parcel>,
     recycled: &Receiver<Batch>,
     stop: &StopFlag,
-    sent: &AtomicU64,
-    waits: &AtomicU64,
+    [sent, waits]: [&AtomicU64; 2],
+    badge: &Badge,
 ) -> Result<bool, S::Error> {
     let mut made = 0;
     while !stop.is_asked() {
@@ -212,11 +217,13 @@ fn read<S: FlowSource>(
             }
             Err(TryRecvError::Empty) => {
                 waits.fetch_add(1, Ordering::Relaxed);
+                badge.waits();
                 let Ok(batch) = recycled.recv() else { return Ok(false) };
                 batch
             }
             Err(TryRecvError::Disconnected) => return Ok(false),
         };
+        badge.works();
         let progress = source.next_batch(&mut batch)?;
         let state = observe(source);
         // There are no more batches than places, so this waits for nobody.
@@ -238,7 +245,7 @@ fn judge(
     give_back: &SyncSender<Batch>,
     engine: &mut Engine,
     consumer: &mut dyn Consumer,
-    control: &Control,
+    (control, badge): (&Control, &Badge),
     mut keeping: Option<Keeping>,
     [sent, waits]: [&AtomicU64; 2],
 ) -> (Totals, u64) {
@@ -247,6 +254,7 @@ fn judge(
     let mut state = SourceState::default();
     let mut judged = 0u64;
     for parcel in from_source {
+        badge.works();
         let watch = Stopwatch::start();
         control.renewal.take_up(engine, consumer, control.gauges.metrics.as_ref());
         consumer.tick(&parcel.batch);
@@ -267,7 +275,9 @@ fn judge(
         if let Some(keeping) = &mut keeping {
             keeping.tick(engine);
         }
+        badge.waits();
     }
+    badge.works();
     engine.end();
     judge_all(engine, &mut outcome, consumer, control);
     if let Some(keeping) = keeping {

@@ -24,8 +24,20 @@ pub struct Running<'a> {
 impl<'a> Running<'a> {
     /// Starts `program run` on an interface of the namespace.
     pub fn start(program: &str, space: &'a Namespace, interface: &str, args: &[&str]) -> Self {
+        Self::start_told(program, space, interface, args, &[])
+    }
+
+    /// The same, with something in its environment.
+    pub fn start_told(
+        program: &str,
+        space: &'a Namespace,
+        interface: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut command = space.command(program);
         command.args(["run", "--interface", interface, "--metrics", PAGES]).args(args).env("NO_COLOR", "1");
+        command.envs(environment.iter().copied());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Self { child, space }
     }

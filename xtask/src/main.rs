@@ -1,6 +1,7 @@
 //! The project's tasks, one verb a file. Knows nothing of the agent's inside: it builds, runs and measures it from outside.
 
 mod bench;
+mod boot_test;
 mod eval;
 mod lab;
 mod metrics;
@@ -35,6 +36,8 @@ enum Verb {
     Run(run::Args),
     /// Runs every check and test that needs no emulator.
     Test(test::Args),
+    /// Boots a clean Debian with the service enabled, and treats the service as life does. Needs root.
+    BootTest(boot_test::Args),
     /// Measures what the agent costs, as ratios.
     Bench(bench::Args),
     /// Makes labelled captures: real attacks and benign life between network namespaces. Needs root.
@@ -62,6 +65,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Setup(args) => setup::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::BootTest(args) => boot_test::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Lab(args) => lab::run(&args),
         Verb::Train(args) => train::run(&args),

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    boot_test,
     process::{find, is_root, must, quiet},
     setup::{self, Purpose},
     tidy,
@@ -20,7 +21,7 @@ const ONNXRUNTIME: &str = "1.24.4";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leaves out the lab.
+    /// Leaves out the lab and the boot test.
     #[arg(long)]
     no_lab: bool,
 }
@@ -53,7 +54,8 @@ impl Steps {
         if args.no_lab {
             return Ok(());
         }
-        self.step("lab", lab)
+        self.step("lab", lab)?;
+        self.step("boot", boot)
     }
 
     fn step<T>(&mut self, name: &'static str, body: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -120,6 +122,15 @@ fn fetch_onnxruntime(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The service in a Debian that boots, with the agent that was just built.
+fn boot() -> Result<()> {
+    if let Some(why) = boot_test::cannot() {
+        println!("test: {why}, so the boot test is left out");
+        return Ok(());
+    }
+    boot_test::check(&workspace::target_dir()?.join("debug/ids-agent"))
 }
 
 /// The newcomer's first command, with the agent that was just built.

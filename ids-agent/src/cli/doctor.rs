@@ -2,6 +2,7 @@
 
 mod eve;
 mod managed;
+mod walls;
 
 use serde::Serialize;
 
@@ -111,6 +112,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     models(&mut found, &config);
     eve::look(&mut found, &config.suricata);
     managed::look(&mut found, &config.suricata);
+    walls::look(&mut found, &config.sandbox);
 
     let runnable = found.is_runnable();
     if args.json {

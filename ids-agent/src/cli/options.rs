@@ -1,15 +1,12 @@
 //! Options that several verbs share, and what they make of the configuration.
 
-use std::{
-    io::{self, IsTerminal},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
 
 use super::Failure;
-use crate::config::{self, AlertFormat, Config, LogFormat, LogSettings};
+pub(super) use super::logging::{LogChoice, LogShape};
+use crate::config::{self, AlertFormat, Config};
 
 /// Read where --config names no other.
 const CONFIG_DEFAULT: &str = "/etc/ids-agent/config.toml";
@@ -47,49 +44,18 @@ pub(super) enum FormatArg {
     Ecs,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum LogShape {
-    Text,
-    Json,
-}
-
-/// What the command line says of logging.
-pub(super) struct LogChoice {
-    pub(super) level: Option<String>,
-    pub(super) shape: Option<LogShape>,
-}
-
-impl LogChoice {
-    /// Starts logging to standard error. `level` holds where neither file nor command line say otherwise.
-    pub(super) fn start(&self, settings: &LogSettings, level: Option<&str>) -> Result<(), Failure> {
-        let unset = settings.level == LogSettings::default().level;
-        let chosen = match (&self.level, level) {
-            (Some(given), _) => given,
-            (None, Some(quiet)) if unset => quiet,
-            (None, _) => &settings.level,
-        };
-        let filter = EnvFilter::try_new(chosen).map_err(|_| {
-            Failure::Config(format!("log level `{chosen}` is not known; use error, warn, info, debug or trace"))
-        })?;
-        let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
-        let json = match self.shape {
-            Some(LogShape::Json) => true,
-            Some(LogShape::Text) => false,
-            None => settings.format == LogFormat::Json,
-        };
-        // A second start, in tests alone, keeps the first.
-        let _ = if json { builder.json().try_init() } else { builder.with_target(false).try_init() };
-        Ok(())
+impl CommonArgs {
+    /// The file that is read, where there is one.
+    pub(super) fn config_file(&self) -> Option<PathBuf> {
+        let default = Path::new(CONFIG_DEFAULT);
+        self.config.clone().or_else(|| default.exists().then(|| default.to_owned()))
     }
 }
 
 /// Reads the configuration and applies what the command line says.
 pub(super) fn effective(common: &CommonArgs, output: Option<&OutputArgs>) -> Result<Config, Failure> {
-    let default = Path::new(CONFIG_DEFAULT);
-    let mut config = match &common.config {
-        Some(path) => config::load(path)?,
-        None if default.exists() => config::load(default)?,
+    let mut config = match common.config_file() {
+        Some(path) => config::load(&path)?,
         None => Config::default(),
     };
     if let Some(models) = &common.models {

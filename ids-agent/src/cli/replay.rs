@@ -184,6 +184,7 @@ pub(super) fn watched<T: Send + 'static>(
     let watch = Watch {
         ask_stop: Box::new(move || stop.ask()),
         hangup: Hangup::Stop,
+        reloaded: Box::new(|| true),
         reload: Box::new(|| {}),
         pages: None,
         health: None,

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     clock::{self, Timestamp},
     config::{Config, SuricataSettings},
+    secret::Secret,
     suricata::{
         Commands, Machine, Release, RulesStore, SOCKET, Sources, TestWith, Updated, local_rules, plan, reload,
         reload_or_rollback,
@@ -92,7 +93,8 @@ fn update(args: &UpdateArgs, log: &LogChoice) -> Result<(), Failure> {
     log.start(&config.log, Some("warn"))?;
     let settings = &config.suricata;
     let listed = if args.sources.is_empty() { &settings.rule_sources } else { &args.sources };
-    let sources = Sources { listed: listed.clone(), local: local_rules(settings) };
+    let secret = settings.rule_secret.as_ref().map(Secret::read).transpose().map_err(Failure::other)?;
+    let sources = Sources { listed: listed.clone(), local: local_rules(settings), secret };
     let store = RulesStore::new(&settings.rules_dir);
     let yaml = Yaml::of(&config)?;
     let test = TestWith { program: &settings.program, yaml: yaml.path() };

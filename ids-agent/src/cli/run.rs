@@ -146,8 +146,10 @@ impl FromStr for MetricsArg {
 }
 
 mod suricata;
+mod walls;
 
 pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
+    let config_file = args.common.config_file();
     let mut config = args.effective()?;
     log.start(&config.log, None)?;
     // Everything that can fail does so before anything is attached, the quick things first.
@@ -166,10 +168,9 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         detectors.push(parts::signature(&config.suricata, Seed::Random));
     }
     let preset = parts::site_state(&config)?;
-    let page = Page::open(&config.metrics)?;
     let roster = Roster::default();
-    let mut sinks = Sinks::default();
-    let (alerts, flows) = open_sinks(&config.alert, &mut sinks, &roster)?;
+    let page = Page::open(&config.metrics, &roster)?;
+    let opened = open_sinks(&config.alert)?;
 
     let mut kernel = Kernel::load(&config.capture, &config.flow, &config.sample).map_err(kernel_failure)?;
     let attachments = kernel.attach(&config.capture).map_err(kernel_failure)?.to_vec();
@@ -181,14 +182,24 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
             "attached"
         );
     }
+    // From here on there are other threads, none of which may hold more than it needs.
+    let walls = walls::enter(&config, config_file.as_deref())?;
+    let provenance = provenance(&detectors, &attachments);
+    let evidence = open_evidence(&config)?;
+    let state = open_state(&config.state).map(Arc::new);
+    let socket = control::open(&config.control);
+    // Begun outside of the walls, and its children with it.
+    let suricata = suricata::manage(&config, &page.pages.metrics, &roster)?;
+    let stop_suricata = suricata.as_ref().map(SuricataKeeper::stopper);
+    walls::close(walls, &page.pages.metrics)?;
+
+    let mut sinks = Sinks::default();
+    let (alerts, flows) = start_sinks(opened, &config.alert, &mut sinks, &roster)?;
     let enforcement = enforce::start(&config, &mut kernel, &mut sinks, &page.pages.metrics, &roster)?;
     let source = kernel.into_source(&config.flow);
     let stop_source = source.stop_handle();
-
-    let provenance = provenance(&detectors, &attachments);
-    let evidence = keep_evidence(&config, &mut sinks, &provenance, &roster)?;
+    let evidence = evidence.map(|sink| keep_evidence(sink, &config, &mut sinks, &provenance, &roster)).transpose()?;
     let lines = Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows).with_evidence(evidence);
-    let state = open_state(&config.state).map(Arc::new);
     let hearing = Hearing::start(source, &config.suricata, state.as_deref(), &page.pages.metrics, &roster)?;
     let control = Control {
         gauges: Gauges { metrics: Some(Arc::clone(&page.pages.metrics)), health: Some(Arc::clone(&page.pages.health)) },
@@ -197,8 +208,6 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         eve: hearing.settling.clone(),
         ..Control::default()
     };
-    let suricata = suricata::manage(&config, &page.pages.metrics, &roster)?;
-    let stop_suricata = suricata.as_ref().map(SuricataKeeper::stopper);
     let handle = enforcement.as_ref().map(Enforcement::handle);
     let reloader = Reloader {
         args,
@@ -208,7 +217,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         hears_feeds: feeds.is_some(),
         hears_suricata: config.suricata.eve_file().is_some(),
         feedback,
-        feeds: keep_fresh(feeds, &config, &page.pages.metrics)?,
+        feeds: keep_fresh(feeds, &config, &page.pages.metrics, &roster)?,
         metrics: Arc::clone(&page.pages.metrics),
         renewal: control.renewal.clone(),
         enforce: handle.clone(),
@@ -220,10 +229,9 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         health: Arc::clone(&page.pages.health),
         began_ns: clock::boottime_ns(),
     };
-    let socket = control::open(&config.control);
     let keeper = ControlKeeper::start(socket, Box::new(move |request, peer| desk.handle(request, peer)), &roster)
         .map_err(|error| Failure::Other(format!("cannot start thread `control`: {error}")))?;
-    let asker = keeper.reload_asker();
+    let (asker, asking) = (keeper.reload_asker(), keeper.reload_asker());
     let watch = Watch {
         ask_stop: Box::new(move || {
             stop_suricata.iter().for_each(|stop| stop());
@@ -231,6 +239,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         }),
         hangup: Hangup::Reopen(sinks.queues(), None),
         reload: Box::new(move || asker.ask()),
+        reloaded: Box::new(move || asking.is_done()),
         health: Some(Arc::clone(&page.pages.health)),
         pages: page.listener.map(|listener| (listener, page.pages)),
         roster,
@@ -247,8 +256,14 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
 }
 
 /// Has the feeds looked after while the agent runs.
-fn keep_fresh(feeds: Option<Feeds>, config: &Config, metrics: &Arc<Metrics>) -> Result<Option<FeedKeeper>, Failure> {
-    let keeper = feeds.map(|feeds| FeedKeeper::start(feeds, config.intel.poll_secs, Some(Arc::clone(metrics))));
+fn keep_fresh(
+    feeds: Option<Feeds>,
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    roster: &Roster,
+) -> Result<Option<FeedKeeper>, Failure> {
+    let poll_secs = config.intel.poll_secs;
+    let keeper = feeds.map(|feeds| FeedKeeper::start(feeds, poll_secs, Some(Arc::clone(metrics)), roster));
     keeper.transpose().map_err(|error| Failure::Other(format!("cannot start thread `feeds`: {error}")))
 }
 
@@ -351,23 +366,28 @@ fn read_feedback(path: &Path) -> Option<Vec<AllowEntry>> {
 }
 
 /// The folder with the evidence, where there is one that can be written.
-fn keep_evidence(
-    config: &Config,
-    sinks: &mut Sinks,
-    provenance: &Provenance,
-    roster: &Roster,
-) -> Result<Option<EvidenceOutlet>, Failure> {
+fn open_evidence(config: &Config) -> Result<Option<EvidenceSink>, Failure> {
     if config.evidence.keep == 0 {
         return Ok(None);
     }
     let dir = parts::evidence_dir(config);
-    let sink = match EvidenceSink::open(&dir, &config.evidence) {
-        Ok(sink) => sink,
+    match EvidenceSink::open(&dir, &config.evidence) {
+        Ok(sink) => Ok(Some(sink)),
         Err(error) => {
             tracing::warn!("{error}; alerts cannot be explained later; make the directory, or set evidence.dir");
-            return Ok(None);
+            Ok(None)
         }
-    };
+    }
+}
+
+/// Begins to keep evidence.
+fn keep_evidence(
+    sink: EvidenceSink,
+    config: &Config,
+    sinks: &mut Sinks,
+    provenance: &Provenance,
+    roster: &Roster,
+) -> Result<EvidenceOutlet, Failure> {
     let removed = sink.removed();
     let outlet = sinks
         .start(Box::new(sink), config.alert.queue_max, Overflow::DropLeast, roster)
@@ -376,7 +396,7 @@ fn keep_evidence(
         renderer: Renderer::new(config.alert.format, provenance.clone()),
         string_bytes_max: config.payload.string_bytes_max,
     };
-    Ok(Some(EvidenceOutlet { recorder, outlet, removed }))
+    Ok(EvidenceOutlet { recorder, outlet, removed })
 }
 
 /// Looks now and then whether the interfaces are still there: a program on a deleted one is blind
@@ -434,42 +454,68 @@ struct Page {
 }
 
 impl Page {
-    fn open(settings: &MetricsSettings) -> Result<Self, Failure> {
+    fn open(settings: &MetricsSettings, roster: &Roster) -> Result<Self, Failure> {
         let listener = settings.enabled.then(|| http::bind(settings.listen)).transpose().map_err(Failure::other)?;
         if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
             tracing::info!(%address, "metrics at /metrics, health at /healthz and /readyz");
         }
         let metrics = Arc::new(Metrics::new().map_err(Failure::other)?);
-        let health = Arc::new(Health::starting());
+        let health = Arc::new(Health::starting(roster));
         Ok(Self { listener, pages: Arc::new(Pages { metrics, health }) })
     }
 }
 
-fn open_sinks(
+/// The sinks whose files are open, and whose threads are not begun.
+struct OpenSinks {
+    alerts: Box<dyn AlertSink>,
+    flows: FlowsGo,
+}
+
+/// Where flow lines go.
+enum FlowsGo {
+    Nowhere,
+    WithAlerts,
+    To(Box<dyn AlertSink>),
+}
+
+fn open_sinks(settings: &AlertSettings) -> Result<OpenSinks, Failure> {
+    let open = |name: &'static str, path: &Path| -> Result<Box<dyn AlertSink>, Failure> {
+        if is_dash(path) {
+            return Ok(Box::new(StdoutSink::new(name)));
+        }
+        let kept = FileSettings {
+            rotate_bytes: settings.rotate_bytes,
+            rotate_keep: settings.rotate_keep,
+            fsync: settings.fsync,
+        };
+        Ok(Box::new(FileSink::open(name, path, kept).map_err(Failure::other)?))
+    };
+    let alerts = open("alerts", &settings.path)?;
+    let flows = match &settings.flows_path {
+        None => FlowsGo::Nowhere,
+        Some(path) if *path == settings.path => FlowsGo::WithAlerts,
+        Some(path) => FlowsGo::To(open("flows", path)?),
+    };
+    Ok(OpenSinks { alerts, flows })
+}
+
+fn start_sinks(
+    opened: OpenSinks,
     settings: &AlertSettings,
     sinks: &mut Sinks,
     roster: &Roster,
 ) -> Result<(Option<Outlet>, Option<Outlet>), Failure> {
-    let mut open = |name: &'static str, path: &Path| -> Result<Outlet, Failure> {
-        let sink: Box<dyn AlertSink> = if is_dash(path) {
-            Box::new(StdoutSink::new(name))
-        } else {
-            let kept = FileSettings {
-                rotate_bytes: settings.rotate_bytes,
-                rotate_keep: settings.rotate_keep,
-                fsync: settings.fsync,
-            };
-            Box::new(FileSink::open(name, path, kept).map_err(Failure::other)?)
-        };
+    let mut start = |sink: Box<dyn AlertSink>| {
+        let name = sink.name();
         sinks
             .start(sink, settings.queue_max, Overflow::DropLeast, roster)
             .map_err(|error| Failure::Other(format!("cannot start thread `{name}`: {error}")))
     };
-    let alerts = open("alerts", &settings.path)?;
-    let flows = match &settings.flows_path {
-        None => None,
-        Some(path) if *path == settings.path => Some(alerts.clone()),
-        Some(path) => Some(open("flows", path)?),
+    let alerts = start(opened.alerts)?;
+    let flows = match opened.flows {
+        FlowsGo::Nowhere => None,
+        FlowsGo::WithAlerts => Some(alerts.clone()),
+        FlowsGo::To(sink) => Some(start(sink)?),
     };
     Ok((Some(alerts), flows))
 }

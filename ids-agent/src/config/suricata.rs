@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::SecretPlace;
+
 /// A Suricata on the same traffic: what is read of it, and whether the agent runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,6 +34,8 @@ pub struct SuricataSettings {
     pub local_rules: Option<PathBuf>,
     /// Where rules come from: URLs, and files or folders of this machine. Without any, ET Open.
     pub rule_sources: Vec<String>,
+    /// What stands for `{secret}` in those URLs.
+    pub rule_secret: Option<SecretPlace>,
     /// How often they are fetched; zero leaves it to `ids-agent rules update`.
     pub update_hours: u64,
     /// Signatures that are told only when one source matches them often enough.
@@ -62,6 +66,7 @@ impl Default for SuricataSettings {
             rules_dir: PathBuf::from("/var/lib/ids-agent/suricata"),
             local_rules: None,
             rule_sources: Vec::new(),
+            rule_secret: None,
             update_hours: 0,
             threshold: Vec::new(),
         }

@@ -1,40 +1,36 @@
-//! Whether the agent works: alive while ticks pass, ready once it sees traffic.
+//! Whether the agent works: alive while every stage gets on with what it has, ready once it sees traffic.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::clock;
+use crate::{clock, supervisor::Roster};
 
-/// Ticks come every half second; a stage that has made none for so long is stuck.
-const STALL_NS_MAX: u64 = 15_000_000_000;
-
-/// Progress of the line, as times on the boot-time clock.
+/// Progress of the line.
 #[derive(Debug)]
 pub struct Health {
-    started_ns: u64,
-    /// Zero before the first.
-    last_step_ns: AtomicU64,
+    roster: Roster,
+    stepped: AtomicBool,
 }
 
 impl Health {
-    pub fn starting() -> Self {
-        Self { started_ns: clock::boottime_ns(), last_step_ns: AtomicU64::new(0) }
+    /// Of the stages on this roster.
+    pub fn starting(roster: &Roster) -> Self {
+        Self { roster: roster.clone(), stepped: AtomicBool::new(false) }
     }
 
     /// The engine has judged a tick.
     pub fn stepped(&self) {
-        self.last_step_ns.store(clock::boottime_ns(), Ordering::Relaxed);
+        self.stepped.store(true, Ordering::Relaxed);
     }
 
-    /// Whether every stage made progress lately; if not, what is wrong.
+    /// Whether every stage got on lately; if not, who did not. A stage that waits for input is well.
     pub fn fault(&self) -> Option<String> {
-        let last_ns = self.last_step_ns.load(Ordering::Relaxed).max(self.started_ns);
-        let silent_ns = clock::boottime_ns().saturating_sub(last_ns);
-        (silent_ns > STALL_NS_MAX).then(|| format!("no tick was judged for {} s", silent_ns / 1_000_000_000))
+        let stuck = self.roster.stuck(clock::boottime_ns());
+        (!stuck.is_empty()).then(|| stuck.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
     }
 
     /// Whether the agent sees traffic and judges it; if not, why.
     pub fn not_ready(&self) -> Option<String> {
-        if self.last_step_ns.load(Ordering::Relaxed) == 0 {
+        if !self.stepped.load(Ordering::Relaxed) {
             return Some("the first tick has not been judged yet".to_owned());
         }
         self.fault()

@@ -24,6 +24,7 @@ mod feeds;
 mod join;
 mod register;
 mod series;
+mod service;
 mod suricata;
 
 pub use enforce::EnforceMetrics;
@@ -34,6 +35,7 @@ use feeds::FeedMetrics;
 use join::JoinMetrics;
 use register::Register;
 pub use series::Series;
+use service::ServiceMetrics;
 pub use suricata::{ManagedMetrics, RuleUpdate};
 
 /// One attached program.
@@ -118,6 +120,7 @@ pub struct Metrics {
     /// Nothing of it shows where nobody follows eve.json.
     eve: OnceLock<EveMetrics>,
     join: JoinMetrics,
+    service: ServiceMetrics,
     state_written: IntCounter,
     state_lost: IntCounterVec,
     state_bytes: IntGauge,
@@ -188,6 +191,7 @@ impl Metrics {
             feeds: FeedMetrics::new(&plain)?,
             eve: OnceLock::new(),
             join: JoinMetrics::new(&plain)?,
+            service: ServiceMetrics::new(&plain)?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;

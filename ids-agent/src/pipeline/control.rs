@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     control::{Answer, Peer, Request, Socket},
+    sandbox,
     supervisor::{Roster, StopFlag},
 };
 
@@ -59,6 +60,7 @@ impl ControlKeeper {
         let (pending, stop, roster) = (Arc::clone(&asker.pending), StopFlag::default(), roster.clone());
         let asked_to_stop = stop.clone();
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            sandbox::surrender();
             let _badge = roster.enter("control");
             hear(socket.as_ref(), handler, &asked, &pending, &asked_to_stop);
         })?;

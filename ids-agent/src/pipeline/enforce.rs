@@ -28,9 +28,10 @@ use crate::{
         surroundings::Surroundings,
     },
     http::{EnforceMetrics, QueueGauge},
+    sandbox,
     sink::{Line, Rank},
     source::Batch,
-    supervisor::{Roster, StopFlag},
+    supervisor::{Badge, Roster, StopFlag},
 };
 
 /// Proposals and orders that wait for the enforcer; beyond it proposals are refused, counted.
@@ -150,8 +151,8 @@ impl Enforcement {
         let (audit, metrics, stop) = (parts.audit.clone(), parts.metrics.clone(), StopFlag::default());
         let (asked_to_stop, roster) = (stop.clone(), roster.clone());
         let thread = thread::Builder::new().name("enforcer".to_owned()).spawn(move || {
-            let _badge = roster.enter("enforcer");
-            Desk::new(parts, shared).work(&asked, &asked_to_stop);
+            sandbox::surrender();
+            Desk::new(parts, shared).work(&asked, &asked_to_stop, &roster.enter("enforcer"));
         })?;
         Ok(Self { handle, audit, metrics, stop, thread })
     }
@@ -297,9 +298,11 @@ impl Desk {
         }
     }
 
-    fn work(mut self, asked: &Receiver<Ask>, stop: &StopFlag) {
+    fn work(mut self, asked: &Receiver<Ask>, stop: &StopFlag, badge: &Badge) {
         loop {
+            badge.waits();
             let ask = asked.recv_timeout(CARE_EVERY);
+            badge.works();
             let now_ns = clock::boottime_ns();
             let idle = match ask {
                 Ok(ask) => {

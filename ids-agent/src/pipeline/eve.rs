@@ -14,8 +14,9 @@ use crate::{
     detect::HEARD_HELD_NS,
     eve::{EveError, EveEvent, EveKept, EvePosition, EveReader, KeptPlace},
     http::{EveGauge, Metrics, QueueGauge},
+    sandbox,
     source::eve::{CHUNK_EVENTS, EveChunk, EveOffset},
-    supervisor::{Roster, StopFlag},
+    supervisor::{Badge, Roster, StopFlag},
 };
 
 /// Bytes read between two looks at everything else.
@@ -111,8 +112,8 @@ impl EveFollowing {
         let (stop, roster) = (StopFlag::default(), roster.clone());
         let (asked, settling) = (stop.clone(), parts.settling.clone());
         let thread = thread::Builder::new().name("eve".to_owned()).spawn(move || {
-            let _badge = roster.enter("eve");
-            Following::new(parts).run(&asked);
+            sandbox::surrender();
+            Following::new(parts).run(&asked, &roster.enter("eve"));
         })?;
         Ok(Self { thread, stop, settling })
     }
@@ -162,10 +163,11 @@ impl Following {
         }
     }
 
-    fn run(mut self, stop: &StopFlag) {
+    fn run(mut self, stop: &StopFlag, badge: &Badge) {
         loop {
+            badge.works();
             let now_ns = clock::boottime_ns();
-            let more = self.read(now_ns);
+            let more = self.read(now_ns, badge);
             self.settle(now_ns, KEEP_EVERY_NS);
             if now_ns.saturating_sub(self.shown_ns) >= SHOW_EVERY_NS {
                 self.shown_ns = now_ns;
@@ -182,6 +184,7 @@ impl Following {
                 None => break,
             }
         }
+        badge.waits();
         // `finish` is on its way, or was here.
         while !stop.is_asked() {
             self.parts.reader.wait(WAIT);
@@ -192,7 +195,7 @@ impl Following {
 
     /// Reads what is new and passes it on; waits where the engine is behind. Tells whether there is more, nothing when
     /// nobody listens any more.
-    fn read(&mut self, now_ns: u64) -> Option<bool> {
+    fn read(&mut self, now_ns: u64, badge: &Badge) -> Option<bool> {
         let Self { parts, mark, .. } = self;
         let mut events: Vec<EveEvent> = Vec::new();
         let mut gone = false;
@@ -201,7 +204,10 @@ impl Following {
             if events.len() >= CHUNK_EVENTS {
                 // The lines of this poll are not all read yet, so the mark stays.
                 let chunk = EveChunk { events: std::mem::take(&mut events), mark: *mark };
+                // The source takes it when it has room.
+                badge.waits();
                 gone |= parts.to_source.send(chunk).is_err();
+                badge.works();
             }
         });
         let lines = parts.reader.totals().input.lines.lines_all();
@@ -209,7 +215,9 @@ impl Following {
             self.lines = lines;
             self.heard_ns = Some(now_ns);
             self.mark += 1;
+            badge.waits();
             gone |= self.parts.to_source.send(EveChunk { events, mark: self.mark }).is_err();
+            badge.works();
             self.waiting.push_back((self.mark, self.parts.reader.positions()));
             if self.waiting.len() > WAITING_MAX {
                 // Every second of the older half: what is settled is then known a little later.
@@ -404,8 +412,9 @@ mod tests {
         let path = folder.path().join("eve.json");
         let (eve, _chunks) = parts(&path, folder.path());
         let mut following = Following::new(eve);
+        let badge = Roster::default().enter("eve");
         let mut silent_at = |now_ns| {
-            following.read(now_ns);
+            following.read(now_ns, &badge);
             following.notice_silence(now_ns);
             following.silent
         };

@@ -13,8 +13,12 @@ use std::{
 use crate::{
     http::Metrics,
     intel::{self, Feeds, Refresh},
+    sandbox,
+    supervisor::{Badge, Roster},
 };
 
+/// Millions of indicators take a small board so long.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How often the metrics are brought up to date.
 const SHOW_EVERY: Duration = Duration::from_secs(5);
 
@@ -26,12 +30,14 @@ pub struct FeedKeeper {
 
 impl FeedKeeper {
     /// Looks at the files every `poll_secs`, unless that is zero, and whenever it is asked to.
-    pub fn start(feeds: Feeds, poll_secs: u64, metrics: Option<Arc<Metrics>>) -> io::Result<Self> {
+    pub fn start(feeds: Feeds, poll_secs: u64, metrics: Option<Arc<Metrics>>, roster: &Roster) -> io::Result<Self> {
         // One request waits: another one would ask for the same.
         let (ask, asked) = sync_channel(1);
-        thread::Builder::new()
-            .name("feeds".to_owned())
-            .spawn(move || keep(feeds, poll_secs, metrics.as_deref(), &asked))?;
+        let roster = roster.clone();
+        thread::Builder::new().name("feeds".to_owned()).spawn(move || {
+            sandbox::surrender();
+            keep(feeds, poll_secs, metrics.as_deref(), &asked, &roster.enter_patient("feeds", PATIENCE));
+        })?;
         Ok(Self { ask })
     }
 
@@ -42,12 +48,13 @@ impl FeedKeeper {
     }
 }
 
-fn keep(mut feeds: Feeds, poll_secs: u64, metrics: Option<&Metrics>, asked: &Receiver<()>) {
+fn keep(mut feeds: Feeds, poll_secs: u64, metrics: Option<&Metrics>, asked: &Receiver<()>, badge: &Badge) {
     let mut waited_secs = 0;
     loop {
         if let Some(metrics) = metrics {
             metrics.show_feeds(&feeds.statuses(), feeds.shelf().hits());
         }
+        badge.waits();
         let which = match asked.recv_timeout(SHOW_EVERY) {
             Ok(()) => Refresh::All,
             Err(RecvTimeoutError::Timeout) => {
@@ -60,6 +67,7 @@ fn keep(mut feeds: Feeds, poll_secs: u64, metrics: Option<&Metrics>, asked: &Rec
             Err(RecvTimeoutError::Disconnected) => return,
         };
         waited_secs = 0;
+        badge.works();
         intel::log(&feeds.refresh(which));
     }
 }
@@ -88,7 +96,7 @@ mod tests {
         feeds.refresh(Refresh::All);
         let shelf = feeds.shelf();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let keeper = FeedKeeper::start(feeds, 0, Some(Arc::clone(&metrics))).unwrap();
+        let keeper = FeedKeeper::start(feeds, 0, Some(Arc::clone(&metrics)), &Roster::default()).unwrap();
         fs::write(&path, "evil.net\nevil.org\n").unwrap();
         keeper.ask_reload();
         let watch = Stopwatch::start();

@@ -7,14 +7,19 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{Builder, Scope},
+    time::Duration,
 };
 
 use crate::{
     clock,
     detect::Engine,
+    sandbox,
     state::{StateImage, StateStore},
-    supervisor::Roster,
+    supervisor::{Badge, Roster},
 };
+
+/// Thirty-two megabytes, synced, to a worn-out card.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The judging side: takes images of the engine when they are due.
 pub(super) struct Keeping {
@@ -34,8 +39,8 @@ impl Keeping {
         let (to_writer, images) = sync_channel(0);
         let (theirs, roster) = (Arc::clone(store), roster.clone());
         Builder::new().name("state".to_owned()).spawn_scoped(scope, move || {
-            let _badge = roster.enter("state");
-            write(&images, &theirs);
+            sandbox::surrender();
+            write(&images, &theirs, &roster.enter_patient("state", PATIENCE));
         })?;
         Ok(Self { store: Arc::clone(store), to_writer, due_ns: None })
     }
@@ -66,11 +71,13 @@ fn image(engine: &Engine) -> StateImage {
     StateImage { source_ns: engine.now_ns(), wall_ns: clock::wall_ns(), parts: engine.save() }
 }
 
-fn write(images: &Receiver<StateImage>, store: &StateStore) {
+fn write(images: &Receiver<StateImage>, store: &StateStore, badge: &Badge) {
     for image in images {
+        badge.works();
         match store.write(&image) {
             Ok(()) => tracing::debug!(file = %store.path().display(), bytes = store.stats().bytes, "state written"),
             Err(error) => tracing::warn!("{error}; what was learned since the last time is lost at a restart"),
         }
+        badge.waits();
     }
 }

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use sd_notify::NotifyState;
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -17,17 +16,19 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::FeedKeeper;
+use super::{
+    FeedKeeper,
+    notify::{CARE_EVERY, Service},
+};
 use crate::{
     http::{self, Health, Pages},
+    sandbox,
     sink::LineQueue,
     supervisor::Roster,
 };
 
 /// How long the stages may take to finish their input after a stop was asked for.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
-/// How often readiness and the watchdog are looked after.
-const CARE_EVERY: Duration = Duration::from_millis(100);
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
@@ -59,6 +60,8 @@ pub struct Watch {
     pub hangup: Hangup,
     /// Done on every SIGHUP that does not end the run: reads anew what may be edited while it runs.
     pub reload: Box<dyn Fn()>,
+    /// Whether what was asked for so is done.
+    pub reloaded: Box<dyn Fn() -> bool>,
     pub pages: Option<(TcpListener, Arc<Pages>)>,
     /// Progress of a service; a replay has none.
     pub health: Option<Arc<Health>>,
@@ -93,8 +96,10 @@ pub fn supervise<T: Send + 'static>(
                 let _ = done.send(work());
             })
             .map_err(ServeError::Spawn)?;
+        // The line's thread has inherited what it is to keep.
+        sandbox::surrender();
         let (stop_pages, pages_stopped) = oneshot::channel::<()>();
-        let service = Service::new(watch.health);
+        let service = Service::new(watch.health, watch.pages.as_ref().map(|(_, pages)| Arc::clone(&pages.metrics)));
         if let Some((listener, pages)) = watch.pages {
             tokio::spawn(http::serve(
                 listener,
@@ -113,7 +118,7 @@ pub fn supervise<T: Send + 'static>(
             thread,
             &mut signals,
             &watch.ask_stop,
-            (&watch.hangup, &watch.reload),
+            (&watch.hangup, &watch.reload, &watch.reloaded),
             (&watch.roster, watch.deadline),
             service,
         )
@@ -129,7 +134,7 @@ async fn attend<T>(
     thread: JoinHandle<()>,
     signals: &mut Signals,
     ask_stop: &dyn Fn(),
-    (hangup, reload): (&Hangup, &dyn Fn()),
+    (hangup, reload, reloaded): (&Hangup, &dyn Fn(), &dyn Fn() -> bool),
     (roster, deadline): (&Roster, Duration),
     mut service: Service,
 ) -> Result<Ended<T>, ServeError> {
@@ -138,10 +143,11 @@ async fn attend<T>(
     loop {
         tokio::select! {
             result = &mut finished => return collect(result, thread, false),
-            _ = care.tick() => service.care(),
+            _ = care.tick() => service.care(reloaded),
             asked = signals.next() => match (asked, hangup) {
                 (Asked::Stop, _) | (Asked::Hangup, Hangup::Stop) => break,
                 (Asked::Hangup, Hangup::Reopen(queues, feeds)) => {
+                    service.reloading();
                     queues.iter().for_each(|queue| queue.ask_reopen());
                     feeds.iter().for_each(FeedKeeper::ask_reload);
                     reload();
@@ -150,7 +156,7 @@ async fn attend<T>(
         }
     }
     tracing::info!("stopping");
-    tell(NotifyState::Stopping);
+    service.stopping();
     ask_stop();
     loop {
         tokio::select! {
@@ -211,47 +217,6 @@ impl Signals {
     }
 }
 
-/// What systemd is told. Outside of it nothing happens.
-struct Service {
-    health: Option<Arc<Health>>,
-    ready: bool,
-    /// Rounds of care between two signs of life, where a watchdog wants them.
-    watchdog_rounds: Option<u32>,
-    round: u32,
-}
-
-impl Service {
-    fn new(health: Option<Arc<Health>>) -> Self {
-        let rounds = |limit: Duration| {
-            // Half the limit, as systemd advises.
-            let rounds = limit.as_millis() / 2 / CARE_EVERY.as_millis();
-            u32::try_from(rounds.max(1)).unwrap_or(u32::MAX)
-        };
-        Self { health, ready: false, watchdog_rounds: sd_notify::watchdog_enabled().map(rounds), round: 0 }
-    }
-
-    fn care(&mut self) {
-        let Some(health) = &self.health else { return };
-        if !self.ready && health.not_ready().is_none() {
-            self.ready = true;
-            tell(NotifyState::Ready);
-            tracing::info!("ready");
-        }
-        self.round += 1;
-        // The watchdog is fed only while every stage makes progress.
-        if self.watchdog_rounds.is_some_and(|rounds| self.round >= rounds) && health.fault().is_none() {
-            self.round = 0;
-            tell(NotifyState::Watchdog);
-        }
-    }
-}
-
-fn tell(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::debug!(%error, "systemd cannot be told");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rustix::process::{Signal, getpid, kill_process};
@@ -265,6 +230,7 @@ mod tests {
             ask_stop: Box::new(move || stop.ask()),
             hangup: Hangup::Stop,
             reload: Box::new(|| {}),
+            reloaded: Box::new(|| true),
             pages: None,
             health: None,
             roster: roster.clone(),

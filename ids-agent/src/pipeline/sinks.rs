@@ -4,8 +4,9 @@ use std::{io, sync::Arc, thread};
 
 use super::Outlet;
 use crate::{
+    sandbox,
     sink::{AlertSink, LineQueue, Overflow, SinkError, SinkStats, Work},
-    supervisor::Roster,
+    supervisor::{Badge, Roster},
 };
 
 /// Lines that a sink takes from its queue at once.
@@ -39,8 +40,8 @@ impl Sinks {
         let queue = Arc::new(LineQueue::new(lines_max, overflow));
         let (theirs, roster) = (Arc::clone(&queue), roster.clone());
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _badge = roster.enter(name);
-            drain(sink, &theirs)
+            sandbox::surrender();
+            drain(sink, &theirs, &roster.enter(name))
         })?;
         self.running.push(RunningSink { name, queue: Arc::clone(&queue), thread });
         Ok(Outlet { sink: name, queue })
@@ -89,10 +90,13 @@ fn join(name: &'static str, thread: thread::JoinHandle<Result<(), SinkError>>) -
 }
 
 /// Writes what a queue holds until it is closed and empty.
-fn drain(mut sink: Box<dyn AlertSink>, queue: &LineQueue) -> Result<(), SinkError> {
+fn drain(mut sink: Box<dyn AlertSink>, queue: &LineQueue, badge: &Badge) -> Result<(), SinkError> {
     let mut lines = Vec::new();
     loop {
-        match queue.take(&mut lines, LINES_TAKEN_MAX) {
+        badge.waits();
+        let work = queue.take(&mut lines, LINES_TAKEN_MAX);
+        badge.works();
+        match work {
             Work::Lines => queue.settle(&sink.write(&lines)),
             Work::Reopen => match sink.reopen() {
                 Ok(()) => tracing::info!(sink = sink.name(), "reopened"),

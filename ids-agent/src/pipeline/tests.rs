@@ -175,7 +175,7 @@ fn state_is_written_while_the_line_runs_and_taken_up_by_the_next() -> Result<(),
 #[test]
 fn metrics_follow_the_line() -> Result<(), prometheus::Error> {
     let metrics = Arc::new(Metrics::new()?);
-    let health = Arc::new(Health::starting());
+    let health = Arc::new(Health::starting(&Roster::default()));
     assert!(health.not_ready().is_some());
     let gauges = Gauges { metrics: Some(Arc::clone(&metrics)), health: Some(Arc::clone(&health)) };
     let report = run(9, Then::End, &Control { gauges, ..Control::default() });

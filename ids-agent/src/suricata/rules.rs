@@ -39,6 +39,8 @@ pub enum RulesError {
     Busy { path: PathBuf },
     #[error("`{source_text}` is no rule source: name a file, a folder, or a URL of http, https or file")]
     Source { source_text: String },
+    #[error("`{source_text}` wants a secret: say where it is in suricata.rule_secret")]
+    NoSecret { source_text: String },
     #[error("there are no rules in {}", path.display())]
     NoRules { path: PathBuf },
     #[error("there is no program `{program}`: install it{remedy}")]

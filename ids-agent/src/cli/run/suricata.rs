@@ -5,6 +5,7 @@ use crate::{
     config::{Config, EveFiletype},
     http::Metrics,
     pipeline::{Care, SuricataKeeper},
+    secret::Secret,
     supervisor::Roster,
     suricata::{self, EVE, Launch, Machine, Memory, RulesStore, Share, Sources, YAML, local_rules},
 };
@@ -31,6 +32,8 @@ pub(super) fn manage(config: &Config, metrics: &Metrics, roster: &Roster) -> Res
         run_dir: settings.run_dir.clone(),
         share: Share { cpus: plan.cpus.clone(), private_bytes: memory.whole.saturating_sub(apart).max(64 * MIB) },
     };
+    let secret = settings.rule_secret.as_ref().map(Secret::read).transpose().map_err(Failure::other)?;
+    let sources = Sources { listed: settings.rule_sources.clone(), local: local_rules(settings), secret };
     let eve = settings.run_dir.join(EVE);
     let ours = settings.config.is_none() && settings.eve_filetype == EveFiletype::Regular;
     let ours = ours && settings.eve_file().as_deref() == Some(eve.as_path());
@@ -38,7 +41,7 @@ pub(super) fn manage(config: &Config, metrics: &Metrics, roster: &Roster) -> Res
         launch,
         plan: settings.config.is_none().then_some(plan),
         store,
-        sources: Sources { listed: settings.rule_sources.clone(), local: local_rules(settings) },
+        sources,
         update_secs: settings.update_hours.saturating_mul(3_600),
         rotate: ours.then_some((eve, settings.eve_mib * MIB)),
         metrics: metrics.managed_suricata().map_err(Failure::other)?,

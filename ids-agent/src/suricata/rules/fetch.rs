@@ -1,14 +1,16 @@
 //! Fetches rules through suricata-update, which knows the sources' forms, and gathers one's own.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use super::{RulesError, TestWith, disk, test::wait};
+use crate::secret::Secret;
 
 /// Where rules come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +19,12 @@ pub struct Sources {
     pub listed: Vec<String>,
     /// One's own: a file or a folder.
     pub local: Option<PathBuf>,
+    /// What stands for `{secret}` in a URL.
+    pub secret: Option<Secret>,
 }
+
+/// Where a URL of the configuration has its secret.
+const PLACE: &str = "{secret}";
 
 impl Sources {
     pub(super) fn names(&self) -> Vec<String> {
@@ -34,14 +41,20 @@ const TOLD_CHARS: usize = 600;
 pub(super) fn fetch(sources: &Sources, staging: &Path, download: &Path, test: &TestWith<'_>) -> Result<(), RulesError> {
     fs::create_dir_all(download).map_err(disk("make", download))?;
     let said = staging.join("suricata-update.log");
-    let log = File::create(&said).map_err(disk("make", &said))?;
+    // It names what it fetches, secrets and all.
+    let log = private(&said).map_err(disk("make", &said))?;
     let mut command = Command::new("suricata-update");
     command.arg("update").arg("-D").arg(download).arg("-o").arg(staging).arg("--suricata").arg(test.found()?);
     command.arg("--suricata-conf").arg(test.yaml).args(["--no-reload", "--no-test", "--fail"]);
     if sources.listed.is_empty() {
         command.arg("--etopen");
     }
-    for source in &sources.listed {
+    // Arguments are for all to see, so a URL with a secret goes by way of a file.
+    let hidden = hidden(sources, download)?;
+    if let Some(file) = &hidden {
+        command.arg("-c").arg(&file.path);
+    }
+    for source in sources.listed.iter().filter(|source| !source.contains(PLACE)) {
         for url in urls(source)? {
             if url.starts_with("file://") {
                 // What it fetched a quarter of an hour ago it would not read again.
@@ -56,12 +69,53 @@ pub(super) fn fetch(sources: &Sources, staging: &Path, download: &Path, test: &T
         remedy: "; Debian has it in the package suricata-update",
     };
     match wait(&mut command, PATIENCE) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(missing()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
         Err(error) => Err(disk("run", Path::new("suricata-update"))(error)),
         Ok(None) => Err(RulesError::FetchLate { secs: PATIENCE.as_secs() }),
-        Ok(Some(status)) if !status.success() => Err(RulesError::Fetch { said: errors(&said) }),
+        Ok(Some(status)) if !status.success() => {
+            let (log, said) = (&said, errors(&said));
+            fs::remove_file(log).map_err(disk("remove", log))?;
+            Err(RulesError::Fetch { said: sources.secret.as_ref().map_or(said.clone(), |secret| secret.redact(&said)) })
+        }
         Ok(Some(_)) => fs::remove_file(&said).map_err(disk("remove", &said)),
     }
+}
+
+/// Removed when it is read.
+struct Hidden {
+    path: PathBuf,
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // It was made a moment ago, in a folder of ours.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The URLs with a secret, in a file that nobody else may read; none where there are none.
+fn hidden(sources: &Sources, download: &Path) -> Result<Option<Hidden>, RulesError> {
+    let wanted: Vec<&String> = sources.listed.iter().filter(|source| source.contains(PLACE)).collect();
+    let Some(first) = wanted.first() else { return Ok(None) };
+    let secret =
+        sources.secret.as_ref().ok_or_else(|| RulesError::NoSecret { source_text: (*first).clone() })?.reveal();
+    let mut text = String::from("sources:\n");
+    for source in wanted {
+        for url in urls(&source.replace(PLACE, &percent(secret)))? {
+            // YAML's double quotes are JSON's; suricata-update fills in `%(...)s`.
+            text.push_str(&format!("  - {}\n", serde_json::Value::from(url.replace('%', "%%"))));
+        }
+    }
+    let path = download.join("sources.yaml");
+    let _ = fs::remove_file(&path);
+    let hidden = Hidden { path };
+    private(&hidden.path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(disk("write", &hidden.path))?;
+    Ok(Some(hidden))
+}
+
+/// A new file for its owner's eyes.
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Its errors, or else the last that it said.
@@ -92,10 +146,20 @@ fn urls(source: &str) -> Result<Vec<String>, RulesError> {
 
 /// RFC 3986: what is not plain is written in percents. suricata-update also fills in `%(...)s`, which doubles them.
 fn file_url(path: &Path) -> String {
-    let mut url = String::from("file://");
-    for byte in path.as_os_str().as_encoded_bytes() {
+    format!("file://{}", escape(path.as_os_str().as_encoded_bytes(), b"/"))
+}
+
+/// A secret is one part of a URL, whatever it holds.
+fn percent(secret: &str) -> String {
+    escape(secret.as_bytes(), b"")
+}
+
+fn escape(bytes: &[u8], kept: &[u8]) -> String {
+    let mut url = String::new();
+    for byte in bytes {
         match byte {
-            b'/' | b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => url.push(char::from(*byte)),
+            plain if kept.contains(plain) => url.push(char::from(*plain)),
+            b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => url.push(char::from(*byte)),
             other => url.push_str(&format!("%{other:02X}")),
         }
     }
@@ -154,6 +218,30 @@ mod tests {
         assert_eq!(urls("https://rules.example/x.tar.gz").unwrap(), ["https://rules.example/x.tar.gz"]);
         assert!(urls("ftp://rules.example/x").unwrap_err().to_string().contains("no rule source"));
         assert!(urls("/nowhere/x.rules").unwrap_err().to_string().contains("cannot read /nowhere/x.rules"));
+    }
+
+    #[test]
+    fn a_secret_goes_by_way_of_a_file_that_nobody_else_may_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        fs::write(&token, "a/b\n").unwrap();
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+        let listed = vec!["https://rules.example/{secret}/x.tar.gz".to_owned(), "https://b.example/y".to_owned()];
+        let without = Sources { listed: listed.clone(), local: None, secret: None };
+        let told = hidden(&without, folder.path()).err().unwrap().to_string();
+        assert!(told.contains("rule_secret"), "{told}");
+        let secret = Secret::read(&crate::config::SecretPlace::File(token)).unwrap();
+        let sources = Sources { secret: Some(secret), ..without };
+        let path = {
+            let made = hidden(&sources, folder.path()).unwrap().unwrap();
+            let text = fs::read_to_string(&made.path).unwrap();
+            assert_eq!(text, "sources:\n  - \"https://rules.example/a%%2Fb/x.tar.gz\"\n");
+            assert_eq!(fs::metadata(&made.path).unwrap().permissions().mode() & 0o777, 0o600);
+            made.path.clone()
+        };
+        assert!(!path.exists(), "it does not stay");
+        assert!(sources.names().iter().all(|name| !name.contains("a/b")), "releases are named without it");
     }
 
     #[test]
