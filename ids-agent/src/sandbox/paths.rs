@@ -10,14 +10,22 @@ use landlock::{
 /// What is asked for; kernels that know less give what they know.
 const WANTED: ABI = ABI::V6;
 
-/// What every run reads: itself and the machine, names of users and zones, and what a package brings.
-const READ: [&str; 9] = [
+/// What every run reads: itself and the machine, names of users and zones, who its neighbours are, and what a package
+/// brings.
+const READ: [&str; 16] = [
     "/proc",
     "/sys",
     "/etc/ids-agent",
     "/etc/passwd",
     "/etc/localtime",
     "/etc/resolv.conf",
+    "/run/systemd/resolve",
+    "/run/systemd/netif",
+    "/run/NetworkManager",
+    "/run/dhcpcd",
+    "/var/lib/dhcp",
+    "/var/lib/dhcpcd",
+    "/var/lib/NetworkManager",
     "/usr/share/ids-agent",
     "/usr/share/zoneinfo",
     "/dev/urandom",
