@@ -247,6 +247,10 @@ families! {
     gauge SURICATA_JOIN_LAG_SECONDS = "ids_suricata_join_lag_seconds" []
         "From the packet to the join of the alert that was joined last.";
 
+    // The service.
+    gauge SANDBOX = "ids_sandbox" [label::PART]
+        "Whether a part of the sandbox holds.";
+
     // A Suricata that the agent runs.
     gauge SURICATA_PROCESS_RUNNING = "ids_suricata_process_running" []
         "Whether the managed Suricata runs.";

@@ -2,7 +2,10 @@
 
 use prometheus::IntGaugeVec;
 
-use super::{Metrics, Register};
+use super::{
+    Metrics, Register,
+    family::{self, Family},
+};
 
 #[derive(Debug)]
 pub(super) struct ServiceMetrics {
@@ -11,7 +14,7 @@ pub(super) struct ServiceMetrics {
 
 impl ServiceMetrics {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
-        let sandbox = register.gauges("ids_sandbox", "Whether a part of the sandbox holds.", &["part"])?;
+        let sandbox = register.gauges_of(&family::SANDBOX)?;
         Ok(Self { sandbox })
     }
 }
@@ -26,26 +29,29 @@ impl Metrics {
 
     /// What the agent does at the moment, for people: no address stands in it.
     pub fn status_line(&self) -> String {
-        let sum = |name: &str| -> f64 {
+        let sum = |of: &Family| -> f64 {
             let families = self.registry.gather();
-            let family = families.iter().find(|family| family.name() == name);
+            let family = families.iter().find(|family| family.name() == of.name);
             let value =
                 |metric: &prometheus::proto::Metric| metric.get_counter().get_value() + metric.get_gauge().get_value();
             family.map_or(0.0, |family| family.get_metric().iter().map(value).sum())
         };
         format!(
             "{} of {} programs attached, {} packets seen, {} flows in progress, {} alerts",
-            sum("ids_attached"),
+            sum(&family::ATTACHED),
             self.attached_series(),
-            sum("ids_packets_seen_total"),
-            sum("ids_flows_active"),
-            sum("ids_alerts_total"),
+            sum(&family::PACKETS_SEEN),
+            sum(&family::FLOWS_ACTIVE),
+            sum(&family::ALERTS),
         )
     }
 
     fn attached_series(&self) -> usize {
         let families = self.registry.gather();
-        families.iter().find(|family| family.name() == "ids_attached").map_or(0, |family| family.get_metric().len())
+        families
+            .iter()
+            .find(|family| family.name() == family::ATTACHED.name)
+            .map_or(0, |family| family.get_metric().len())
     }
 }
 
