@@ -219,6 +219,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         feedback,
         feeds: keep_fresh(feeds, &config, &page.pages.metrics, &roster)?,
         metrics: Arc::clone(&page.pages.metrics),
+        roster: roster.clone(),
         renewal: control.renewal.clone(),
         enforce: handle.clone(),
     };

@@ -14,6 +14,7 @@ use crate::{
     http::Metrics,
     intel,
     pipeline::{EnforceHandle, FeedKeeper, RenewalBox},
+    supervisor::Roster,
 };
 
 /// Settings that come into force while the agent runs; a name that ends in a dot is a table's.
@@ -36,6 +37,7 @@ pub(super) struct Reloader {
     pub(super) feedback: PathBuf,
     pub(super) feeds: Option<FeedKeeper>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) roster: Roster,
     pub(super) renewal: RenewalBox,
     pub(super) enforce: Option<EnforceHandle>,
 }
@@ -111,7 +113,9 @@ impl Reloader {
         // The last thing that can fail.
         let keeper = match other_feeds {
             None => None,
-            Some(feeds) => Some(keep_fresh(feeds, &fresh, &self.metrics).map_err(|failure| failure.message())?),
+            Some(feeds) => {
+                Some(keep_fresh(feeds, &fresh, &self.metrics, &self.roster).map_err(|failure| failure.message())?)
+            }
         };
         let restored = self.renewal.put(renewal).ok_or("the engine did not take the new rules in time")?;
         for error in &restored.refused {
