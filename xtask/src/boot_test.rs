@@ -69,7 +69,7 @@ pub(crate) fn cannot() -> Option<&'static str> {
 
 /// Runs the whole; fails at the first thing that is not as it should be.
 pub(crate) fn check(binary: &Path) -> Result<()> {
-    setup::ensure(&[Purpose::Root])?;
+    setup::ensure(&[Purpose::Root, Purpose::Lab])?;
     let mut steps = Steps { began: Instant::now() };
     let clean = root::clean(&PACKAGES)?;
     let scratch = Scratch::over(&clean)?;
