@@ -9,6 +9,7 @@ use ids_common::flow::FlowKey;
 use serde::Serialize;
 
 use crate::{
+    budget::Notice,
     clock::{Axis, Timestamp, WallOffset},
     config::AlertFormat,
     detect::{Evidence, Incident, ModelInfo, Severity, Stage, Subject, Verdict, WitnessScore},
@@ -25,10 +26,12 @@ mod ecs;
 mod eve;
 pub(crate) mod json;
 mod native;
+mod notice;
 mod signature;
 
 pub use attack::Technique;
 use doubt::Doubt;
+pub use notice::NOTICE_SIGNATURES;
 pub use signature::{GID, REV, SIGNATURES, Signature};
 
 /// Version of the native form, as `ids.version`.
@@ -86,6 +89,15 @@ impl Renderer {
     pub fn record(&self, incident: &Incident) -> serde_json::Value {
         // Maps with keys that are no strings are the one cause of failure, and the form has none.
         serde_json::to_value(native::alert(&Alert::from_incident(incident, &self.provenance))).unwrap_or_default()
+    }
+
+    /// The line of what the agent says of itself, with its line end.
+    pub fn notice(&self, notice: &Notice) -> Vec<u8> {
+        match self.format {
+            AlertFormat::Native => json::line(&notice::native(notice, &self.provenance)),
+            AlertFormat::Eve => json::line(&notice::eve(notice, &self.provenance)),
+            AlertFormat::Ecs => json::line(&notice::ecs(notice, &self.provenance)),
+        }
     }
 
     /// Who speaks in the lines.

@@ -3,7 +3,13 @@
 //! Newcomers are on probation until they are touched again: a flood of keys that come once
 //! displaces itself, not the entries that live. Holds no domain knowledge.
 
-use std::hash::{BuildHasher, Hash};
+use std::{
+    hash::{BuildHasher, Hash},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
@@ -46,6 +52,22 @@ impl Recency {
     const EMPTY: Self = Self { newest: NONE, oldest: NONE, len: 0 };
 }
 
+/// How many times the bounds of several maps are halved: set in one place, heeded by each map when it next takes an entry in.
+#[derive(Clone, Debug, Default)]
+pub struct Squeeze {
+    halvings: Arc<AtomicU8>,
+}
+
+impl Squeeze {
+    pub fn set(&self, halvings: u8) {
+        self.halvings.store(halvings, Ordering::Relaxed);
+    }
+
+    fn halvings(&self) -> u8 {
+        self.halvings.load(Ordering::Relaxed)
+    }
+}
+
 /// A map of at most `entries_max` entries. Its behaviour does not depend on the hash seed.
 #[derive(Debug)]
 pub struct BoundedMap<K, V> {
@@ -56,8 +78,15 @@ pub struct BoundedMap<K, V> {
     probation: Recency,
     proven: Recency,
     entries_max: usize,
+    /// The bound before it was halved, and how often it was.
+    whole_max: usize,
+    halvings: u8,
+    squeeze: Option<Squeeze>,
     evicted: u64,
 }
+
+/// Fewer free places than this are not worth moving entries for.
+const FREE_KEPT: usize = 64;
 
 impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
     /// `seed` keys the hash: where peers choose the keys, it has to be a secret.
@@ -70,7 +99,57 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
             probation: Recency::EMPTY,
             proven: Recency::EMPTY,
             entries_max: entries_max.clamp(1, NONE as usize - 1),
+            whole_max: entries_max.clamp(1, NONE as usize - 1),
+            halvings: 0,
+            squeeze: None,
             evicted: 0,
+        }
+    }
+
+    /// The same map under a squeeze that it shares with others.
+    pub fn squeezed(self, squeeze: &Squeeze) -> Self {
+        Self { squeeze: Some(squeeze.clone()), ..self }
+    }
+
+    /// Halves the bound so many times. The idlest entries go, counted, and their memory with them; places of those that
+    /// stay are no longer what they were.
+    pub fn halve(&mut self, halvings: u8) {
+        if self.halvings == halvings {
+            return;
+        }
+        self.halvings = halvings;
+        self.entries_max = (self.whole_max >> halvings.min(31)).max(1);
+        while self.len() > self.entries_max {
+            self.evicted += 1;
+            self.take(self.idlest());
+        }
+        while self.proven.len > self.entries_max - self.entries_max / 4 {
+            let idlest = self.proven.oldest;
+            self.unlink(idlest);
+            self.link(idlest, Standing::Probation);
+        }
+        self.compact();
+    }
+
+    /// Gives back the memory of free places.
+    fn compact(&mut self) {
+        if self.free.len() < FREE_KEPT.max(self.len()) {
+            return;
+        }
+        let list = |from: u32| std::iter::successors(Some(from), |at| self.entry(*at).map(|entry| entry.newer));
+        let order: Vec<u32> = [self.probation.oldest, self.proven.oldest]
+            .into_iter()
+            .flat_map(|from| list(from).take_while(|at| *at != NONE))
+            .collect();
+        let mut before = std::mem::take(&mut self.entries);
+        self.entries.reserve_exact(order.len());
+        (self.table, self.free) = (HashTable::with_capacity(order.len()), Vec::new());
+        (self.probation, self.proven) = (Recency::EMPTY, Recency::EMPTY);
+        for at in order {
+            let Some(entry) = before.get_mut(at as usize).and_then(Option::take) else { continue };
+            let standing = entry.standing;
+            let at = self.put(entry);
+            self.link(at, standing);
         }
     }
 
@@ -130,6 +209,9 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
                 place
             }
             None => {
+                if let Some(halvings) = self.squeeze.as_ref().map(Squeeze::halvings) {
+                    self.halve(halvings);
+                }
                 self.make_room();
                 self.insert_new(key.clone(), make())
             }
@@ -200,8 +282,14 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
     }
 
     fn insert_new(&mut self, key: K, value: V) -> Place {
-        let hash = self.hasher.hash_one(&key);
-        let entry = Entry { key, value, standing: Standing::Probation, newer: NONE, older: NONE };
+        let at = self.put(Entry { key, value, standing: Standing::Probation, newer: NONE, older: NONE });
+        self.link(at, Standing::Probation);
+        Place(at)
+    }
+
+    /// Finds a place for an entry, which is in no list yet.
+    fn put(&mut self, entry: Entry<K, V>) -> u32 {
+        let hash = self.hasher.hash_one(&entry.key);
         let at = match self.free.pop() {
             Some(at) => {
                 if let Some(place) = self.entries.get_mut(at as usize) {
@@ -219,8 +307,7 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
             Some(Some(entry)) => hasher.hash_one(&entry.key),
             _ => 0,
         });
-        self.link(at, Standing::Probation);
-        Place(at)
+        at
     }
 
     fn take(&mut self, at: u32) -> Option<(K, V)> {
@@ -338,7 +425,62 @@ mod tests {
         assert_eq!(map.len(), 1);
     }
 
+    #[test]
+    fn a_halved_map_lets_the_idlest_go_and_takes_them_in_again_when_it_is_whole() {
+        let mut map = BoundedMap::new(1_024, 1);
+        for key in (0..1_024u64).chain(0..16) {
+            map.touch_or_insert(&key, || key);
+        }
+        map.halve(4);
+        assert_eq!((map.len(), map.evicted()), (64, 960));
+        assert!((0..16u64).all(|key| map.peek(&key) == Some(&key)), "the proven stay");
+        assert!(map.entries.capacity() < 200, "memory is given back: {}", map.entries.capacity());
+        for key in 5_000..5_100u64 {
+            map.touch_or_insert(&key, || key);
+        }
+        assert_eq!(map.len(), 64);
+        map.halve(0);
+        for key in 6_000..7_000u64 {
+            map.touch_or_insert(&key, || key);
+        }
+        assert_eq!(map.len(), 1_024);
+        assert!((0..16u64).all(|key| map.peek(&key) == Some(&key)));
+    }
+
+    #[test]
+    fn maps_under_one_squeeze_shrink_when_they_take_something_in() {
+        let squeeze = Squeeze::default();
+        let mut map = BoundedMap::new(256, 1).squeezed(&squeeze);
+        (0..256u32).for_each(|key| *map.touch_or_insert(&key, || 0) += 1);
+        squeeze.set(2);
+        assert_eq!(map.len(), 256);
+        map.touch_or_insert(&999, || 0);
+        assert_eq!(map.len(), 64);
+    }
+
     proptest! {
+        #[test]
+        fn a_map_that_was_halved_and_made_whole_goes_on_like_one_that_holds_the_same(
+            before in prop::collection::vec(0u16..400, 0..600),
+            halvings in 0u8..5,
+            after in prop::collection::vec(0u16..400, 0..200),
+        ) {
+            let mut one = BoundedMap::new(256, 0);
+            for key in &before {
+                one.touch_or_insert(key, || u32::from(*key));
+            }
+            one.halve(halvings);
+            prop_assert!(one.len() <= 256 >> halvings);
+            let mut other = BoundedMap::new(256, 9);
+            other.halve(halvings);
+            other.refill(one.by_age().map(|(key, value, proven)| (*key, *value, proven)));
+            for key in &after {
+                one.touch_or_insert(key, || 0);
+                other.touch_or_insert(key, || 0);
+                prop_assert!(one.by_age().eq(other.by_age()));
+            }
+        }
+
         #[test]
         fn a_refilled_map_goes_on_like_the_one_it_came_from(
             before in prop::collection::vec(0u16..40, 0..200),

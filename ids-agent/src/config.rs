@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod allow;
 mod behaviour;
+mod budget;
 mod control;
 mod enforce;
 mod intel;
@@ -24,10 +25,11 @@ pub use behaviour::{
     AppDosSettings, BeaconSettings, BehaviourSettings, BotSettings, BruteForceSettings, DeviceSettings,
     DnsTunnelSettings, FloodSettings, LimitsSettings, ScanSettings, SweepSettings, load_behaviour,
 };
+pub use budget::{BudgetSettings, CpuOf};
 pub use control::ControlSettings;
 pub use enforce::{BLOCKABLE, BLOCKS_MAX, BlockScope, BlockSeverity, EnforceSettings};
 pub use intel::{Category, FEEDS_MAX, FeedKind, FeedSettings, IntelSettings};
-pub use read::{ConfigError, from_text, load, parse_table};
+pub use read::{ConfigError, from_text, load, parse_table, refused};
 pub use sandbox::{SandboxSettings, SeccompMode};
 pub use secret::SecretPlace;
 pub use site::{Measure, SiteFile, SiteFloor, SiteSettings, load_site};
@@ -47,6 +49,7 @@ pub struct Config {
     pub intel: IntelSettings,
     pub suricata: SuricataSettings,
     pub fuse: FuseSettings,
+    pub budget: BudgetSettings,
     pub state: StateSettings,
     pub evidence: EvidenceSettings,
     pub alert: AlertSettings,

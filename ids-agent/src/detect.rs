@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
+    budget::{Effort, Sense},
     config::{AllowEntry, SidThreshold},
     eve::{EveEvent, Matched},
     features::FeatureVector,
@@ -120,6 +121,19 @@ impl Witness {
             Self::Payload => "payload",
             Self::Intel => "intel",
             Self::Signature => "signature",
+        }
+    }
+}
+
+impl From<Witness> for Sense {
+    fn from(witness: Witness) -> Self {
+        match witness {
+            Witness::Classifier => Self::Classifier,
+            Witness::Anomaly => Self::Anomaly,
+            Witness::Behaviour => Self::Behaviour,
+            Witness::Payload => Self::Payload,
+            Witness::Intel => Self::Intel,
+            Witness::Signature => Self::Signature,
         }
     }
 }
@@ -318,7 +332,7 @@ pub struct ModelInfo {
 }
 
 /// One flow that is up for judgement in this tick, with all that is known of it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Judged<'a> {
     pub record: &'a FlowRecord,
     pub features: &'a FeatureVector,
@@ -347,6 +361,14 @@ pub trait Detector: Send {
 
     /// Takes the thresholds of signatures that hold from now on.
     fn weigh(&mut self, _thresholds: &[SidThreshold]) {}
+
+    /// What it looks at, by which the budget decides whether it is asked.
+    fn sense(&self) -> Sense {
+        Sense::from(self.witness())
+    }
+
+    /// Hears how much is given up from now on. Whether it is asked is decided elsewhere.
+    fn ease(&mut self, _effort: Effort) {}
 
     /// Hears that no more comes: what it still waits for is decided, and found in the next judgement.
     fn end(&mut self, _now_ns: u64) {}
@@ -416,6 +438,14 @@ macro_rules! forward_to_inner {
 
         fn end(&mut self, now_ns: u64) {
             self.inner.end(now_ns);
+        }
+
+        fn sense(&self) -> $crate::budget::Sense {
+            self.inner.sense()
+        }
+
+        fn ease(&mut self, effort: $crate::budget::Effort) {
+            self.inner.ease(effort);
         }
 
         fn learn(&mut self, findings: &[$crate::detect::Finding]) {

@@ -23,7 +23,8 @@ mod metrics;
 
 pub use health::Health;
 pub use metrics::{
-    AttachState, EnforceMetrics, EveGauge, ManagedMetrics, Metrics, QueueGauge, RuleUpdate, Series, Snapshot, family,
+    AttachState, BudgetGauge, EnforceMetrics, EveGauge, ManagedMetrics, Metrics, QueueGauge, RuleUpdate, Series,
+    Snapshot, family,
 };
 
 /// A client that has not sent its request's header by then is cut off.

@@ -27,6 +27,7 @@ use ids_common::{
 use thiserror::Error;
 
 use crate::{
+    budget::Rung,
     config::{CaptureSettings, FlowSettings, SampleSettings},
     source::{Batch, SlotState, Totals, live::LiveSource},
 };
@@ -34,6 +35,7 @@ use crate::{
 mod addresses;
 mod attach;
 mod blocks;
+pub mod cost;
 pub mod facts;
 mod interface;
 mod mapping;
@@ -134,6 +136,7 @@ enum ProgramClock {
 /// Loaded programs with their maps.
 #[derive(Debug)]
 pub struct Kernel {
+    sample: SampleSettings,
     ebpf: Ebpf,
     reader: Reader,
     test: Mapping,
@@ -203,12 +206,8 @@ impl Kernel {
         let table = MappedTable::new(table, sets_per_cpu);
         let reader = Reader::new(table, counters, settings, Ring::new(ring, ring_bytes), ring_positions, grace);
         reader.set(offset_of!(Settings, slot_silence_ns), flow.slot_silence_ns());
-        let sampling =
-            u64::from(sample.packets.min(SAMPLE_PACKETS_MAX)) | u64::from(sample.bytes.min(SAMPLE_BYTES_MAX)) << 32;
-        reader.set(offset_of!(Settings, sample_packets), sampling);
-        let among = sample.heads.min(SAMPLE_HEADS_MAX).max(sample.packets.min(SAMPLE_PACKETS_MAX));
-        reader.set(offset_of!(Settings, sample_among), u64::from(among));
-        Ok(Self { ebpf, reader, test, ring_bytes, sets_per_cpu, cpus, attachments: Vec::new() })
+        set_sampling(&reader, sample);
+        Ok(Self { sample: *sample, ebpf, reader, test, ring_bytes, sets_per_cpu, cpus, attachments: Vec::new() })
     }
 
     /// Attaches to every interface of the settings; on any failure nothing stays attached.
@@ -286,10 +285,23 @@ impl Kernel {
         self.reader.drain_ring(batch);
     }
 
+    /// Samples what a level leaves of the settings, from the next packet on.
+    pub(crate) fn ease_sampling(&self, rung: &Rung) {
+        set_sampling(&self.reader, &rung.sample(&self.sample));
+    }
+
     /// See `Reader::sweep`.
     pub(crate) fn sweep(&mut self, now_ns: u64, state: SlotState, batch: &mut Batch) {
         self.reader.sweep(now_ns, state, batch);
     }
+}
+
+fn set_sampling(reader: &Reader, sample: &SampleSettings) {
+    let packets = sample.packets.min(SAMPLE_PACKETS_MAX);
+    let sampling = u64::from(packets) | u64::from(sample.bytes.min(SAMPLE_BYTES_MAX)) << 32;
+    reader.set(offset_of!(Settings, sample_packets), sampling);
+    let among = sample.heads.min(SAMPLE_HEADS_MAX).max(packets);
+    reader.set(offset_of!(Settings, sample_among), u64::from(among));
 }
 
 fn require_kernel() -> Result<(), KernelError> {

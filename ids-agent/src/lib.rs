@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod bounded;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -28,7 +28,8 @@ pub use app::AppProto;
 pub use facts::{
     ByteFacts, CertificateFacts, DnsFacts, DnsQuestion, FlowSigns, HttpFacts, Login, PayloadFacts, SshFacts, TlsFacts,
 };
-use side::{Side, SideFacts};
+pub use side::Search;
+use side::{Reading, Side, SideFacts};
 use signs::Signs;
 pub use signs::{Sign, SignKind};
 pub use table::{PayloadStats, PayloadTable};
@@ -79,7 +80,7 @@ pub fn read(key: &FlowKey, packets: &[SampledPacket], string_bytes_max: usize) -
                 side.push(&sample, &packet.bytes);
             }
         }
-        side::refresh(&mut sides, &key, string_bytes_max);
+        side::refresh(&mut sides, &key, Reading { string_bytes_max, search: Search::Patterns });
         sides
     };
     let (forward, backward) = (sides(*key), sides(key.reversed()));

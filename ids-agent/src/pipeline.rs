@@ -21,6 +21,7 @@ use std::{
 
 use crate::{
     alert::Renderer,
+    budget::Effort,
     clock::Stopwatch,
     detect::{
         Detector, DetectorStats, Engine, EngineParts, EngineStats, Finding, Incident, Judged, Judging, ModelInfo,
@@ -28,6 +29,7 @@ use crate::{
     },
     evidence::Recorder,
     http::{AttachState, Health, Metrics, QueueGauge, Snapshot},
+    kernel::cost::RunTime,
     sandbox,
     sink::{Line, LineQueue, Rank, SinkError},
     source::{Batch, FlowSource, Progress, Totals, blind::Blindness},
@@ -35,6 +37,7 @@ use crate::{
     supervisor::{Badge, Roster, StopFlag},
 };
 
+mod budget;
 mod control;
 mod enforce;
 mod eve;
@@ -46,6 +49,7 @@ mod serve;
 mod sinks;
 mod suricata;
 
+pub use budget::{Board, Governing, GovernorParts};
 pub use control::{ControlKeeper, Handler, ReloadAsker};
 pub use enforce::{AtStop, Done, EnforceHandle, EnforceParts, Enforced, Enforcement, Order};
 pub use eve::{EveFollowing, EveParts, EveSettling};
@@ -81,6 +85,8 @@ pub struct SourceState {
     pub ring_bytes: u64,
     pub ring_used_bytes: u64,
     pub map_bytes: u64,
+    /// What the kernel programs took, where the kernel counts it.
+    pub run_time: RunTime,
 }
 
 /// Takes what the engine decided, in order.
@@ -128,6 +134,8 @@ pub struct Control {
     pub state: Option<Arc<StateStore>>,
     /// Told what was judged of Suricata's events, where they are followed.
     pub eve: Option<EveSettling>,
+    /// How much is given up, and what a governor goes by.
+    pub board: Arc<Board>,
 }
 
 /// What the line has done by its end.
@@ -167,11 +175,11 @@ where
     thread::scope(|scope| {
         let badge = control.roster.enter("engine");
         let reader = {
-            let (stop, roster, sent, waits) = (control.stop.clone(), control.roster.clone(), &sent, &waits);
+            let (roster, sent, waits) = (control.roster.clone(), &sent, &waits);
             thread::Builder::new().name("source".to_owned()).spawn_scoped(scope, move || {
                 sandbox::hold();
                 let badge = roster.enter("source");
-                read(source, &mut observe, &to_engine, &recycled, &stop, [sent, waits], &badge)
+                read(source, &mut observe, &to_engine, &recycled, control, [sent, waits], &badge)
             })
         }
         .map_err(|source| PipelineError::Spawn { name: "source", source })?;
@@ -203,12 +211,13 @@ fn read<S: FlowSource>(
     observe: &mut impl FnMut(&S) -> SourceState,
     to_engine: &SyncSender<Parcel>,
     recycled: &Receiver<Batch>,
-    stop: &StopFlag,
+    control: &Control,
     [sent, waits]: [&AtomicU64; 2],
     badge: &Badge,
 ) -> Result<bool, S::Error> {
     let mut made = 0;
-    while !stop.is_asked() {
+    let mut effort = Effort::default();
+    while !control.stop.is_asked() {
         let mut batch = match recycled.try_recv() {
             Ok(batch) => batch,
             Err(TryRecvError::Empty) if made < BATCHES => {
@@ -224,8 +233,15 @@ fn read<S: FlowSource>(
             Err(TryRecvError::Disconnected) => return Ok(false),
         };
         badge.works();
+        let wanted = control.board.effort();
+        if wanted != effort {
+            effort = wanted;
+            source.ease(effort);
+        }
         let progress = source.next_batch(&mut batch)?;
+        batch.effort = effort;
         let state = observe(source);
+        control.board.read(&batch.totals, &state, waits.load(Ordering::Relaxed));
         // There are no more batches than places, so this waits for nobody.
         if to_engine.send(Parcel { batch, state }).is_err() {
             return Ok(false);
@@ -331,6 +347,7 @@ fn publish(
     }
     let Some(metrics) = &control.gauges.metrics else { return };
     let stats = engine.stats();
+    control.board.judged(&stats);
     metrics.update(&Snapshot {
         totals: *totals,
         flows_active: stats.flow.active,

@@ -8,7 +8,7 @@ use ids_common::{
     flow::{FlowKey, FlowSlot},
 };
 
-use crate::eve::EveEvent;
+use crate::{budget::Effort, eve::EveEvent};
 
 pub mod blind;
 pub mod eve;
@@ -56,6 +56,8 @@ pub struct Sample {
 pub struct Batch {
     /// The tick: every packet in the batch was seen before it.
     pub now_ns: u64,
+    /// How much is given up from this tick on; a capture's batches give up nothing unless asked to.
+    pub effort: Effort,
     /// Changed slots. A key and CPU may appear several times, in time order of the slots.
     pub slots: Vec<SlotUpdate>,
     pub samples: Vec<Sample>,
@@ -139,6 +141,9 @@ pub enum Progress {
 /// A live table or a file.
 pub trait FlowSource {
     type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Gives up, or takes back, what an effort says of samples and ticks. A capture has been sampled already.
+    fn ease(&mut self, _effort: Effort) {}
 
     /// Clears `batch` and fills it with the next tick.
     fn next_batch(&mut self, batch: &mut Batch) -> Result<Progress, Self::Error>;

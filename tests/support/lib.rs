@@ -5,8 +5,10 @@
 pub mod archive;
 pub mod capture;
 pub mod cases;
+pub mod cgroup;
 pub mod evade;
 pub mod eve;
+pub mod flood;
 pub mod frame;
 pub mod fuzz;
 pub mod labels;

@@ -3,14 +3,14 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{netns::Namespace, program::Ran};
+use crate::{cgroup::Group, netns::Namespace, program::Ran};
 
 /// Where its pages are, inside the namespace.
 pub const PAGES: &str = "127.0.0.1:9469";
@@ -35,7 +35,21 @@ impl<'a> Running<'a> {
         args: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut command = space.command(program);
+        Self::spawn(space.command(program), space, interface, args, environment)
+    }
+
+    /// The same within a control group.
+    pub fn start_in(group: &Group, program: &str, space: &'a Namespace, interface: &str, args: &[&str]) -> Self {
+        Self::spawn(group.holding(&space.command(program)), space, interface, args, &[])
+    }
+
+    fn spawn(
+        mut command: Command,
+        space: &'a Namespace,
+        interface: &str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         command.args(["run", "--interface", interface, "--metrics", PAGES]).args(args).env("NO_COLOR", "1");
         command.envs(environment.iter().copied());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

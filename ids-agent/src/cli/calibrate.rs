@@ -20,6 +20,7 @@ use super::{
     table::{grouped, shown, table},
 };
 use crate::{
+    budget::Effort,
     clock::{Axis, Timestamp},
     config::{Config, SiteFile, SiteFloor},
     detect::{
@@ -90,7 +91,7 @@ pub(super) fn run(args: CalibrateArgs, log: &LogChoice) -> Result<(), Failure> {
     config.site.file = None;
     let captures = inputs::expand(&args.captures)?;
     let (json, calls_per_day) = (args.json, args.calls_per_day);
-    let found = watched(move |control| {
+    let found = watched(Effort::default(), move |control| {
         let found = Calibration::read(&captures, &config, control)?.settle(&config, calls_per_day)?;
         found.write(&args.out)?;
         Ok(found)

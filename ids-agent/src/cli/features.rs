@@ -22,6 +22,7 @@ use super::{
     replay::{CaptureConsumer, Work, watched},
 };
 use crate::{
+    budget::Effort,
     clock::Stopwatch,
     detect::{Incident, Verdict},
     features::SCHEMA,
@@ -73,7 +74,7 @@ pub(super) fn run(args: FeaturesArgs, log: &LogChoice) -> Result<(), Failure> {
     let shape = Shape::of(&args.out)?;
     let captures = inputs::expand(&args.inputs)?;
     let json = args.json;
-    let done = watched(move |control| {
+    let done = watched(Effort::default(), move |control| {
         let watch = Stopwatch::start();
         let mut rows = Rows::create(&args.out, shape)?;
         let work = Work { captures: &captures, config: &config, exhibits_max: 0, ears: Ears::None, control };

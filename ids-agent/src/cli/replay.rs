@@ -3,7 +3,10 @@
 use std::{
     io::{self, IsTerminal},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,13 +24,14 @@ use super::{
 };
 use crate::{
     alert::{Provenance, Renderer},
+    budget::{Effort, Level},
     clock::{Axis, Stopwatch},
     config::Config,
     detect::{Detector, EXHIBITS_MAX, Engine, EngineParts, Incident, Verdict, saved::AxisShift},
     evidence::{EvidenceSink, Recorder},
     feedback::Feedback,
     pipeline::{
-        Consumer, Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, Hangup, Lines, Outlet, PipelineError, Sinks,
+        Board, Consumer, Control, DRAIN_DEADLINE, Ended, EvidenceOutlet, Hangup, Lines, Outlet, PipelineError, Sinks,
         SourceState, Watch, build_engine, run_line, supervise,
     },
     sink::{AlertSink, Overflow, SinkError, StdoutSink, WholeSink},
@@ -64,6 +68,9 @@ pub(super) struct ReplayArgs {
     /// File of feedback whose exceptions hold, as `feedback` writes it; without it none do
     #[arg(long, value_name = "FILE")]
     feedback: Option<PathBuf>,
+    /// Give up what a level of the budget gives up, 0 to 3
+    #[arg(long, value_name = "LEVEL", env = "IDS_LEVEL", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=3))]
+    level: u8,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -86,7 +93,9 @@ pub(super) fn run(args: ReplayArgs, log: &LogChoice) -> Result<(), Failure> {
     let exhibits_max = if evidence.is_some() { EXHIBITS_MAX } else { 0 };
     let json = args.json;
     let hear = args.hear;
-    let summary = watched(move |control| {
+    let level = Level::from_number(args.level).unwrap_or_default();
+    config.sample = level.rung().sample(&config.sample);
+    let summary = watched(Effort::at(level), move |control| {
         let ears = Ears::open(&hear, &captures, &config, control)?;
         let (hears, rules_loaded) = (ears.is_open(), ears.rules_loaded());
         // Read once: every capture is judged by the same feeds.
@@ -177,9 +186,10 @@ impl Done {
 
 /// Runs work on the line's thread, so that Ctrl-C ends it in good order.
 pub(super) fn watched<T: Send + 'static>(
+    effort: Effort,
     work: impl FnOnce(&Control) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let control = Control::default();
+    let control = Control { board: Arc::new(Board::fixed(effort)), ..Control::default() };
     let stop = control.stop.clone();
     let watch = Watch {
         ask_stop: Box::new(move || stop.ask()),

@@ -1,5 +1,6 @@
 //! `run`: live interfaces through the line, until a signal ends it.
 
+mod budget;
 mod control;
 mod enforce;
 mod eve;
@@ -29,7 +30,7 @@ use crate::{
     feedback::{self, Feedback},
     http::{self, AttachState, Health, Metrics, Pages},
     intel::Feeds,
-    kernel::{Attachment, Kernel, KernelError, facts},
+    kernel::{Attachment, Kernel, KernelError, cost::Counting, facts},
     pipeline::{
         Control, ControlKeeper, DRAIN_DEADLINE, Ended, Enforcement, EvidenceOutlet, FeedKeeper, Gauges, Hangup,
         LineReport, Lines, Outlet, PipelineError, SinkReport, Sinks, SourceState, SuricataKeeper, Watch, build_engine,
@@ -173,6 +174,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let opened = open_sinks(&config.alert)?;
 
     let mut kernel = Kernel::load(&config.capture, &config.flow, &config.sample).map_err(kernel_failure)?;
+    let limits = budget::limits(&config, config_file.as_deref(), kernel.map_bytes())?;
     let attachments = kernel.attach(&config.capture).map_err(kernel_failure)?.to_vec();
     for place in &attachments {
         tracing::info!(
@@ -182,6 +184,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
             "attached"
         );
     }
+    let counting = limits.and_then(|_| Counting::start());
     // From here on there are other threads, none of which may hold more than it needs.
     let walls = walls::enter(&config, config_file.as_deref())?;
     let provenance = provenance(&detectors, &attachments);
@@ -199,7 +202,9 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let source = kernel.into_source(&config.flow);
     let stop_source = source.stop_handle();
     let evidence = evidence.map(|sink| keep_evidence(sink, &config, &mut sinks, &provenance, &roster)).transpose()?;
-    let lines = Lines::new(Renderer::new(config.alert.format, provenance), alerts, flows).with_evidence(evidence);
+    let (told, senses) = (alerts.clone(), detectors.iter().map(|detector| detector.sense()).collect());
+    let lines =
+        Lines::new(Renderer::new(config.alert.format, provenance.clone()), alerts, flows).with_evidence(evidence);
     let hearing = Hearing::start(source, &config.suricata, state.as_deref(), &page.pages.metrics, &roster)?;
     let control = Control {
         gauges: Gauges { metrics: Some(Arc::clone(&page.pages.metrics)), health: Some(Arc::clone(&page.pages.health)) },
@@ -208,6 +213,17 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         eve: hearing.settling.clone(),
         ..Control::default()
     };
+    let around = budget::Around {
+        config: &config,
+        board: Arc::clone(&control.board),
+        metrics: Arc::clone(&page.pages.metrics),
+        suricata: suricata.as_ref(),
+        provenance,
+        alerts: told,
+        senses,
+        counting,
+    };
+    let governing = budget::govern(limits, around, &roster)?;
     let handle = enforcement.as_ref().map(Enforcement::handle);
     let reloader = Reloader {
         args,
@@ -249,6 +265,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let ended =
         supervise(watch, move || work(hearing, detectors, &config, (lines, enforcement), sinks, preset, &control));
     keeper.finish();
+    drop(governing);
     suricata.into_iter().for_each(SuricataKeeper::finish);
     let Ended { result, asked } = ended.map_err(Failure::other)?;
     let (report, outputs) = result?;
@@ -433,6 +450,7 @@ impl Interfaces {
             ring_bytes: u64::from(kernel.ring_bytes()),
             ring_used_bytes: kernel.stats().ring_fill_bytes,
             map_bytes: kernel.map_bytes(),
+            run_time: kernel.run_time(),
         }
     }
 

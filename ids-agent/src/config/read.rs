@@ -9,7 +9,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, FEEDS_MAX};
+use super::{Config, CpuOf, FEEDS_MAX, budget::CPU_PERCENT_MAX};
 
 /// Why settings could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,16 @@ struct Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{} = {} is out of range: {}", self.key, self.value, self.want)
+    }
+}
+
+/// Refuses a value that the machine cannot give. Names the file and line, where the key stands in one.
+pub fn refused(path: Option<&Path>, key: &str, value: &str, want: &str) -> ConfigError {
+    let message = format!("{key} = {value} is not possible: {want}");
+    let text = path.and_then(|path| Some((path, std::fs::read_to_string(path).ok()?)));
+    match text.and_then(|(path, text)| Some((path, line_of(&text, locate_key(&text, key)?)))) {
+        Some((path, line)) => ConfigError::Wrong { path: path.to_owned(), line, message: one_line(&message) },
+        None => ConfigError::Override(message),
     }
 }
 
@@ -278,6 +288,23 @@ impl Config {
         if let Some(entry) = self.fuse.allow.iter().find(|entry| entry.reason.trim().is_empty()) {
             return fault("fuse.allow", &format!("\"{}\"", entry.reason), "every entry states its reason");
         }
+        let budget = &self.budget;
+        match budget.cpu_of {
+            CpuOf::All if !(1..=100).contains(&budget.cpu_percent) => {
+                return fault("budget.cpu_percent", &budget.cpu_percent, "1 to 100 percent of all CPUs");
+            }
+            CpuOf::Core if !(1..=CPU_PERCENT_MAX).contains(&budget.cpu_percent) => {
+                return fault("budget.cpu_percent", &budget.cpu_percent, "1 to 100 percent for each CPU");
+            }
+            CpuOf::All | CpuOf::Core => {}
+        }
+        if budget.ram_mib == Some(0) {
+            return fault(
+                "budget.ram_mib",
+                &0,
+                "at least what the tables need; leave it out for a share of the machine's",
+            );
+        }
         let suricata = &self.suricata;
         if !(1..=100).contains(&suricata.cpu_percent) {
             return fault("suricata.cpu_percent", &suricata.cpu_percent, "1 to 100");
@@ -425,6 +452,16 @@ mod tests {
         assert_eq!(ends, [1_801_440_000_000_000_000], "the end of that day in UTC");
         assert!(fault(&full.replace("weekly audit", " ")).contains("every entry states its reason"));
         assert!(fault(&full.replace("/24", "/44")).contains("fuse.allow.source: `192.0.2.0/44` is not an address"));
+    }
+
+    #[test]
+    fn a_budget_that_no_machine_has_is_refused() {
+        assert!(fault("[budget]\ncpu_percent = 0\n").contains(":2: budget.cpu_percent = 0 is out of range: 1 to 100"));
+        assert!(fault("budget.cpu_percent = 101").contains("1 to 100 percent of all CPUs"));
+        assert_eq!(fault("[budget]\ncpu_of = \"core\"\ncpu_percent = 200\n"), "accepted");
+        assert!(fault("[budget]\n\nram_mib = 0\n").contains(":3: budget.ram_mib = 0 is out of range"));
+        assert!(fault("budget.ram_mib = -1").contains("budget.ram_mib: invalid value"));
+        assert!(fault("budget.cpu_of = \"cores\"").contains("is not known; it takes core, all"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     saved::{AxisShift, Saved, SavedPart, Saver},
 };
 use crate::{
+    budget::{Effort, Sense, Share},
     config::SiteSettings,
     features::{FEATURES, FeatureVector},
 };
@@ -51,6 +52,7 @@ pub struct Anomaly {
     model: Model,
     memory: Memory,
     stats: DetectorStats,
+    learning: Learning,
     matrix: Vec<f32>,
     errors: Vec<f32>,
 }
@@ -68,6 +70,7 @@ impl Anomaly {
                 memory: Memory::new(site, threshold, &model.info().sha256),
                 model,
                 stats: DetectorStats::default(),
+                learning: Learning::Goes,
                 matrix: Vec::new(),
                 errors: Vec::new(),
             }),
@@ -87,6 +90,14 @@ impl Anomaly {
         }
         said.into_finding(flow, evidence)
     }
+}
+
+/// Whether devices are learned from what is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Learning {
+    Goes,
+    /// A share of the flows says nothing of how many there usually are.
+    Rests,
 }
 
 /// What is unusual about a flow, and by which measure.
@@ -156,11 +167,13 @@ impl Memory {
     }
 
     /// Takes in a flow with its error, and says what is unusual about it.
-    fn see(&mut self, flow: &Judged<'_>, error: f32) -> Option<Said> {
+    fn see(&mut self, flow: &Judged<'_>, error: f32, learning: Learning) -> Option<Said> {
         let lesson = Lesson::of(flow, error);
-        self.baseline.advance(&lesson);
-        if flow.record.is_ended() {
-            self.baseline.ended(&lesson);
+        if learning == Learning::Goes {
+            self.baseline.advance(&lesson);
+            if flow.record.is_ended() {
+                self.baseline.ended(&lesson);
+            }
         }
         match self.baseline.opinion(&lesson) {
             Opinion::None => {
@@ -282,13 +295,18 @@ impl Detector for Anomaly {
         }
         let mut explained = 0;
         for (flow, error) in flows.iter().zip(&errors) {
-            let Some(said) = self.memory.see(flow, *error) else { continue };
+            let Some(said) = self.memory.see(flow, *error, self.learning) else { continue };
             self.stats.findings += 1;
             let explain = explained < EXPLAINED_PER_TICK_MAX;
             explained += usize::from(explain);
             findings.push(self.finding(flow, said, explain));
         }
         self.errors = errors;
+    }
+
+    fn ease(&mut self, effort: Effort) {
+        let whole = effort.level.rung().share(Sense::Anomaly) == Share::All;
+        self.learning = if whole { Learning::Goes } else { Learning::Rests };
     }
 
     fn learn(&mut self, findings: &[Finding]) {

@@ -14,7 +14,8 @@ use super::{
     Class, Detector, DetectorStats, Evidence, Finding, Judged, Severity, StateError, Subject, Witness, saved::AxisShift,
 };
 use crate::{
-    bounded::{BoundedMap, Place},
+    bounded::{BoundedMap, Place, Squeeze},
+    budget::Effort,
     config::BehaviourSettings,
     flow::{FlowRecord, FlowState},
     payload::{AppProto, PayloadFacts},
@@ -151,6 +152,8 @@ struct Mark {
 /// The behaviour witness.
 pub struct Behaviour {
     marks: BoundedMap<u64, Mark>,
+    /// Over all of its tables.
+    squeeze: Squeeze,
     /// Flows without an answer, in the order in which their grace ends.
     waiting: VecDeque<Attempt>,
     grace_ns: u64,
@@ -175,9 +178,12 @@ impl Behaviour {
     /// `hash_seed` keys tables and sketches: a secret where traffic is live, fixed on replay.
     pub fn new(settings: &BehaviourSettings, hash_seed: u64) -> Self {
         let limits = &settings.limits;
-        let keyed = Keyed { seed: hash_seed, hasher: FixedState::with_seed(hash_seed.rotate_left(17) ^ 0x510e_527f) };
+        let squeeze = Squeeze::default();
+        let hasher = FixedState::with_seed(hash_seed.rotate_left(17) ^ 0x510e_527f);
+        let keyed = Keyed { seed: hash_seed, hasher, squeeze: squeeze.clone() };
         Self {
-            marks: BoundedMap::new(limits.flows_max, hash_seed),
+            marks: keyed.map(limits.flows_max),
+            squeeze,
             waiting: VecDeque::new(),
             grace_ns: limits.grace_millis.saturating_mul(1_000_000),
             scans: Scans::new(settings, &keyed),
@@ -324,6 +330,10 @@ impl Detector for Behaviour {
         Witness::Behaviour
     }
 
+    fn ease(&mut self, effort: Effort) {
+        self.squeeze.set(effort.tables.halvings());
+    }
+
     fn judge(&mut self, flows: &[Judged<'_>], now_ns: u64, findings: &mut Vec<Finding>) {
         let before = findings.len();
         for judged in flows {
@@ -457,11 +467,12 @@ fn probe_of(record: &FlowRecord) -> Probe {
 struct Keyed {
     seed: u64,
     hasher: FixedState,
+    squeeze: Squeeze,
 }
 
 impl Keyed {
     fn map<K: Hash + Eq + Clone, V>(&self, entries_max: usize) -> BoundedMap<K, V> {
-        BoundedMap::new(entries_max, self.seed)
+        BoundedMap::new(entries_max, self.seed).squeezed(&self.squeeze)
     }
 }
 

@@ -313,6 +313,10 @@ impl Detector for Dga {
         Witness::Payload
     }
 
+    fn sense(&self) -> crate::budget::Sense {
+        crate::budget::Sense::Dga
+    }
+
     fn judge(&mut self, flows: &[Judged<'_>], _now_ns: u64, findings: &mut Vec<Finding>) {
         let before = findings.len();
         for judged in flows {

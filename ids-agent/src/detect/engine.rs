@@ -8,13 +8,14 @@ use super::{
     saved::{AxisShift, Restored, SavedPart},
 };
 use crate::{
+    budget::{Effort, Share},
     config::{FlowSettings, FuseSettings, PayloadSettings, WindowSettings},
     features::{
         FeatureVector, extract,
         window::{HostWindows, WindowStats},
     },
     flow::{FlowRecord, FlowStats, FlowTable},
-    payload::{PayloadFacts, PayloadStats, PayloadTable},
+    payload::{PayloadFacts, PayloadStats, PayloadTable, Search},
     source::Batch,
 };
 
@@ -61,6 +62,7 @@ pub struct Engine {
     judged: u64,
     ended: u64,
     now_ns: u64,
+    effort: Effort,
     due: Vec<FlowRecord>,
     /// Records of `due` that are judged already.
     judged_of_due: usize,
@@ -96,6 +98,7 @@ impl Engine {
             judged: 0,
             ended: 0,
             now_ns: 0,
+            effort: Effort::default(),
             due: Vec::new(),
             judged_of_due: 0,
             facts: Vec::new(),
@@ -112,6 +115,9 @@ impl Engine {
     /// Takes in one tick. `judge` then says what there is to say of it.
     pub fn absorb(&mut self, batch: &Batch) {
         self.now_ns = batch.now_ns;
+        if batch.effort != self.effort {
+            self.ease(batch.effort);
+        }
         self.payloads.absorb(batch);
         self.flows.absorb(batch);
         for key in self.payloads.take_news() {
@@ -125,6 +131,22 @@ impl Engine {
         }
     }
 
+    /// Gives up, or takes back, what an effort says.
+    fn ease(&mut self, effort: Effort) {
+        self.effort = effort;
+        let (rung, halvings) = (effort.level.rung(), effort.tables.halvings());
+        let search = if rung.looks_for_patterns() { Search::Patterns } else { Search::FactsAlone };
+        self.payloads.ease(halvings, search);
+        self.flows.bound_idle(rung.idle_timeout_secs_max.saturating_mul(1_000_000_000));
+        self.flows.halve(halvings);
+        self.windows.halve(halvings);
+        self.fuse.halve(halvings);
+        self.detectors.iter_mut().for_each(|detector| detector.ease(effort));
+        if halvings > 0 {
+            (self.due, self.facts, self.features) = (Vec::new(), Vec::new(), Vec::new());
+        }
+    }
+
     /// Goes on under other rules. What detectors that are replaced have learned passes to their successors.
     pub fn renew(&mut self, renewal: Renewal) -> Restored {
         let saved = self.save();
@@ -133,6 +155,7 @@ impl Engine {
         for detector in &mut detectors {
             detector.heed(&renewal.fuse.feedback);
             detector.weigh(&renewal.thresholds);
+            detector.ease(self.effort);
         }
         self.teller = teller(&detectors);
         self.reads_open_features = detectors.iter().any(|detector| detector.reads_open_features());
@@ -232,9 +255,10 @@ impl Engine {
         let chunk = self.due.get(self.judged_of_due..end).unwrap_or(&[]);
         self.facts.clear();
         self.features.clear();
+        let rung = self.effort.level.rung();
         for record in chunk {
             let mut facts = self.payloads.facts(record);
-            let wanted = self.reads_open_features || record.is_ended();
+            let wanted = (self.reads_open_features || record.is_ended()) && rung.needs_features();
             self.features.push(if wanted {
                 extract(record, &self.windows.facts(record), &facts)
             } else {
@@ -252,7 +276,15 @@ impl Engine {
             parts.map(|((record, features), payload)| Judged { record, features, payload }).collect();
         let mut findings: Vec<Finding> = Vec::new();
         for detector in &mut self.detectors {
-            detector.judge(&judged, self.now_ns, &mut findings);
+            match rung.share(detector.sense()) {
+                Share::All | Share::LessPayload => detector.judge(&judged, self.now_ns, &mut findings),
+                share => {
+                    // Time passes for those who see nothing, too.
+                    let theirs: Vec<Judged<'_>> =
+                        judged.iter().filter(|flow| share.takes(flow.record.id)).copied().collect();
+                    detector.judge(&theirs, self.now_ns, &mut findings);
+                }
+            }
         }
         for detector in &mut self.detectors {
             detector.learn(&findings);

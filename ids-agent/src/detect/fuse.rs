@@ -135,6 +135,7 @@ pub struct Fuse {
     covers: Covers,
     marks: Marks,
     held: VecDeque<Held>,
+    held_max: usize,
     /// Numbers of the held verdicts by flow, counted from the first that ever was, and how many of them have gone.
     held_numbers: BTreeMap<u64, u64>,
     released: u64,
@@ -155,6 +156,7 @@ impl Fuse {
             covers: Covers::new(hold_ns, idle_ns),
             marks: Marks::default(),
             held: VecDeque::new(),
+            held_max: HELD_MAX,
             held_numbers: BTreeMap::new(),
             released: 0,
             ledger: Ledger::new(settings.hash_seed),
@@ -197,6 +199,11 @@ impl Fuse {
             hosts_evicted: self.ledger.evicted(),
             ..self.incidents.add_stats(self.stats)
         }
+    }
+
+    /// Holds back so many halves fewer verdicts; those beyond are given with the next tick.
+    pub fn halve(&mut self, halvings: u8) {
+        self.held_max = (HELD_MAX >> halvings.min(31)).max(1);
     }
 
     /// Takes other feedback; what was told stays told.
@@ -302,7 +309,7 @@ impl Fuse {
     fn release(&mut self, now_ns: u64, out: &mut Outcome) {
         while let Some(front) = self.held.front() {
             let due = front.release_ns <= now_ns;
-            if !due && self.held.len() <= HELD_MAX {
+            if !due && self.held.len() <= self.held_max {
                 break;
             }
             let Some(held) = self.held.pop_front() else { break };
@@ -311,6 +318,9 @@ impl Fuse {
             self.stats.verdicts_early += u64::from(!due);
             self.stats.verdicts += 1;
             out.verdicts.push(self.decide(held));
+        }
+        if self.held.capacity() > 4 * self.held_max {
+            self.held.shrink_to(self.held_max);
         }
     }
 

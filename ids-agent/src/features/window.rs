@@ -190,6 +190,15 @@ impl HostWindows {
         }
     }
 
+    /// Remembers so many halves less than the settings say.
+    pub fn halve(&mut self, halvings: u8) {
+        self.sources.halve(halvings);
+        self.targets.halve(halvings);
+        self.pairs.halve(halvings);
+        self.services.halve(halvings);
+        self.marks.halve(halvings);
+    }
+
     /// Counts what is new in a record since it was last seen.
     pub fn observe(&mut self, record: &FlowRecord, payload: &PayloadFacts) {
         let ended = matches!(record.state, FlowState::Ended(_));

@@ -65,6 +65,18 @@ impl Oldest {
         }
     }
 
+    /// All flows with their ranks, each queue in the order in which it is emptied.
+    pub(super) fn in_order(&self) -> Vec<(u32, Rank)> {
+        let mut order = Vec::with_capacity(self.links.len());
+        for mut flow in self.first {
+            while let Some(link) = self.links.get(flow as usize) {
+                order.push((flow, link.rank));
+                flow = link.after;
+            }
+        }
+        order
+    }
+
     /// The flow that leaves next.
     pub(super) fn next(&self) -> Option<u32> {
         self.first.into_iter().find(|&flow| flow != NONE)
@@ -85,6 +97,7 @@ mod tests {
         oldest.renew(3, Rank::Established);
         oldest.renew(0, Rank::Established);
         oldest.remove(2);
+        assert_eq!(oldest.in_order().iter().map(|(flow, _)| *flow).collect::<Vec<_>>(), [1, 4, 3, 0]);
         let mut order = Vec::new();
         while let Some(flow) = oldest.next() {
             oldest.remove(flow);

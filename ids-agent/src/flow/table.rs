@@ -51,11 +51,15 @@ const LEAVING: u64 = u64::MAX;
 
 /// Flows that go on, by the pair of keys of their directions.
 pub struct FlowTable {
+    /// The idle timeout, and what the settings say of it.
     idle_ns: u64,
+    idle_set_ns: u64,
     linger_ns: u64,
     silence_ns: u64,
     review_ns: u64,
     flows_max: usize,
+    flows_set_max: usize,
+    tick_ns: u64,
     secret: HashSecret,
     /// End of the last batch.
     now_ns: u64,
@@ -121,10 +125,13 @@ impl FlowTable {
     pub fn keyed(settings: &FlowSettings, secret: HashSecret) -> Self {
         Self {
             idle_ns: settings.idle_timeout_ns(),
+            idle_set_ns: settings.idle_timeout_ns(),
             linger_ns: settings.closed_linger_ns().min(settings.idle_timeout_ns()),
             silence_ns: settings.slot_silence_ns(),
             review_ns: REVIEW_NS.min(settings.active_timeout_secs.saturating_mul(1_000_000_000)),
             flows_max: settings.flows_max.clamp(1, NONE as usize),
+            flows_set_max: settings.flows_max.clamp(1, NONE as usize),
+            tick_ns: settings.tick_ns(),
             secret,
             now_ns: 0,
             index: HashTable::with_capacity(settings.flows_max.min(INDEX_READY)),
@@ -562,6 +569,8 @@ impl FlowTable {
         }
     }
 }
+
+mod ease;
 
 #[cfg(test)]
 #[path = "tests.rs"]

@@ -64,11 +64,13 @@ struct Delivery {
     cuts: BTreeSet<usize>,
     /// Whether silent slots are told to be closed, or just forgotten.
     tells_closed: bool,
+    /// What the table gives up, tick by tick: halvings of its size, and seconds of silence.
+    eased: Vec<(u8, u64)>,
 }
 
 impl Delivery {
     fn plain() -> Self {
-        Self { tick_ns: 500 * MS, phase_ns: 0, cpus: 1, cuts: BTreeSet::new(), tells_closed: true }
+        Self { tick_ns: 500 * MS, phase_ns: 0, cpus: 1, cuts: BTreeSet::new(), tells_closed: true, eased: Vec::new() }
     }
 }
 
@@ -131,6 +133,10 @@ fn deliver(settings: &FlowSettings, packets: &[Packet], how: &Delivery) -> (Vec<
             }
         }
         batch.now_ns = now_ns.min(last_ns + 1);
+        if let Some((halvings, idle_secs)) = how.eased.get(next % how.eased.len().max(1)) {
+            table.halve(*halvings);
+            table.bound_idle(idle_secs * SEC);
+        }
         table.absorb(&batch);
         table.due(batch.now_ns, &mut out);
     }
@@ -195,7 +201,7 @@ prop_compose! {
         cuts in prop::collection::btree_set(0usize..60, 0..12),
         tells_closed in any::<bool>(),
     ) -> Delivery {
-        Delivery { tick_ns, phase_ns: tick_ns * phase / 1_000, cpus, cuts, tells_closed }
+        Delivery { tick_ns, phase_ns: tick_ns * phase / 1_000, cpus, cuts, tells_closed, eased: Vec::new() }
     }
 }
 
@@ -220,12 +226,74 @@ proptest! {
         let packets = traffic(&steps);
         let settings = FlowSettings { flows_max, ..settings() };
         let (records, stats) = deliver(&settings, &packets, &how);
-        let bytes: u64 = packets.iter().map(|(_, meta)| u64::from(meta.len)).sum();
-        prop_assert_eq!(records.iter().map(FlowRecord::packets).sum::<u64>(), packets.len() as u64);
-        prop_assert_eq!(records.iter().map(FlowRecord::bytes).sum::<u64>(), bytes);
-        prop_assert_eq!((stats.packets_ended, stats.bytes_ended), (packets.len() as u64, bytes));
-        prop_assert_eq!((stats.active, stats.started), (0, stats.ended_all()));
+        check_conservation(&packets, &records, stats)?;
     }
+
+    #[test]
+    fn every_packet_is_in_one_ended_record_whatever_is_given_up(
+        steps in steps(),
+        how in delivery(3),
+        flows_max in 1usize..6,
+        eased in prop::collection::vec((0u8..5, 0u64..90), 1..8),
+    ) {
+        let packets = traffic(&steps);
+        let settings = FlowSettings { flows_max, ..settings() };
+        let (records, stats) = deliver(&settings, &packets, &Delivery { eased, ..how });
+        check_conservation(&packets, &records, stats)?;
+    }
+}
+
+fn check_conservation(packets: &[Packet], records: &[FlowRecord], stats: FlowStats) -> Result<(), TestCaseError> {
+    let bytes: u64 = packets.iter().map(|(_, meta)| u64::from(meta.len)).sum();
+    prop_assert_eq!(records.iter().map(FlowRecord::packets).sum::<u64>(), packets.len() as u64);
+    prop_assert_eq!(records.iter().map(FlowRecord::bytes).sum::<u64>(), bytes);
+    prop_assert_eq!((stats.packets_ended, stats.bytes_ended), (packets.len() as u64, bytes));
+    prop_assert_eq!((stats.active, stats.started), (0, stats.ended_all()));
+    Ok(())
+}
+
+#[test]
+fn a_table_that_gives_up_ends_what_is_too_silent_or_too_much_and_takes_it_up_again() {
+    let mut table = FlowTable::new(&settings());
+    let open = |pair: u8, packets: &[Packet]| {
+        let mut slot = FlowSlot::begin(&packets[0].1, packets[0].0, Continuity::Continues);
+        packets[1..].iter().for_each(|(at_ns, meta)| slot.update(meta, *at_ns));
+        assert_eq!(slot.key, key(pair, false));
+        SlotUpdate { cpu: 0, state: SlotState::Open, slot }
+    };
+    let at = 1_000 * SEC;
+    let mut batch = Batch { now_ns: at + SEC, ..Batch::default() };
+    for pair in 0..200 {
+        // Each fourth has more than a probe's packets.
+        let packets: Vec<Packet> =
+            (0..if pair % 4 == 0 { 5 } else { 1 }).map(|n| packet_of(pair, at + n, false, ACK, 60)).collect();
+        batch.slots.push(open(pair, &packets));
+    }
+    let mut out = Vec::new();
+    table.absorb(&batch);
+    table.due(batch.now_ns, &mut out);
+    assert_eq!((out.len(), table.stats().active), (200, 200));
+
+    // A table of 32,768 flows, halved eleven times, is one of 16: the established stay while there are any.
+    out.clear();
+    table.halve(10);
+    table.absorb(&Batch { now_ns: at + 2 * SEC, ..Batch::default() });
+    table.due(at + 2 * SEC, &mut out);
+    assert_eq!((table.stats().active, out.len()), (32, 168));
+    assert!(out.iter().all(|record| record.state == FlowState::Ended(FlowEnd::Evicted)));
+    assert_eq!(out.iter().filter(|record| record.packets() == 1).count(), 150);
+
+    // A shorter silence ends the others at once, each in its own time.
+    out.clear();
+    table.bound_idle(5 * SEC);
+    table.due(at + 6 * SEC, &mut out);
+    assert_eq!((table.stats().active, out.len()), (0, 32));
+    assert!(out.iter().all(|record| record.state == FlowState::Ended(FlowEnd::Idle) && record.packets() == 5));
+    table.bound_idle(u64::MAX);
+    table.halve(0);
+    table.absorb(&Batch { now_ns: at + 7 * SEC, slots: batch.slots.clone(), ..Batch::default() });
+    table.due(at + 7 * SEC, &mut out);
+    assert_eq!(table.stats().ended_all(), 200);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::{
     state::StateStats,
 };
 
+mod budget;
 mod enforce;
 mod eve;
 pub mod family;
@@ -27,6 +28,8 @@ mod series;
 mod service;
 mod suricata;
 
+pub use budget::BudgetGauge;
+use budget::BudgetMetrics;
 pub use enforce::EnforceMetrics;
 pub use eve::EveGauge;
 use eve::EveMetrics;
@@ -121,6 +124,7 @@ pub struct Metrics {
     eve: OnceLock<EveMetrics>,
     join: JoinMetrics,
     service: ServiceMetrics,
+    budget: BudgetMetrics,
     state_written: IntCounter,
     state_lost: IntCounterVec,
     state_bytes: IntGauge,
@@ -192,6 +196,7 @@ impl Metrics {
             eve: OnceLock::new(),
             join: JoinMetrics::new(&plain)?,
             service: ServiceMetrics::new(&plain)?,
+            budget: BudgetMetrics::new(&plain)?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;

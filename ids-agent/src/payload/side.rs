@@ -27,6 +27,22 @@ const SAMPLES_MAX: usize = 48;
 /// fitted on what these say. Signs and questions are looked for in all.
 const FACT_PACKETS: u32 = ids_common::limits::SAMPLE_PACKETS_DEFAULT;
 
+/// Whether samples are searched for attack patterns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Search {
+    #[default]
+    Patterns,
+    /// Names, versions and logins alone.
+    FactsAlone,
+}
+
+/// How bytes are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) string_bytes_max: usize,
+    pub(super) search: Search,
+}
+
 /// What came of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pushed {
@@ -157,9 +173,13 @@ impl Side {
     }
 
     /// Reads the bytes anew if some came since. `before` is the stretch in front of the silence that this one began behind.
-    fn refresh(&mut self, before: Option<&SideFacts>, key: &FlowKey, string_bytes_max: usize) -> News {
+    fn refresh(&mut self, before: Option<&SideFacts>, key: &FlowKey, reading: Reading) -> News {
         let Some(raw) = self.raw.as_ref().filter(|_| self.stale) else { return News::None };
-        let facts = raw.read(before, key, string_bytes_max);
+        let mut facts = raw.read(before, key, reading);
+        if reading.search == Search::FactsAlone {
+            // What was found while there was a search stays found.
+            facts.signs = self.facts.signs.clone();
+        }
         let news = if facts.signs == self.facts.signs { News::None } else { News::Signs };
         self.facts = facts;
         self.stale = false;
@@ -189,12 +209,12 @@ pub(super) enum News {
 }
 
 /// Reads the stretches of one direction anew where samples came since, in the order of time.
-pub(super) fn refresh(sides: &mut [Side], key: &FlowKey, string_bytes_max: usize) -> News {
+pub(super) fn refresh(sides: &mut [Side], key: &FlowKey, reading: Reading) -> News {
     let mut news = News::None;
     for at in 0..sides.len() {
         let (before, rest) = sides.split_at_mut(at);
         let Some(side) = rest.first_mut() else { continue };
-        if side.refresh(before.last().map(|side| &side.facts), key, string_bytes_max) == News::Signs {
+        if side.refresh(before.last().map(|side| &side.facts), key, reading) == News::Signs {
             news = News::Signs;
         }
     }
@@ -202,7 +222,8 @@ pub(super) fn refresh(sides: &mut [Side], key: &FlowKey, string_bytes_max: usize
 }
 
 impl Raw {
-    fn read(&self, before: Option<&SideFacts>, key: &FlowKey, string_bytes_max: usize) -> SideFacts {
+    fn read(&self, before: Option<&SideFacts>, key: &FlowKey, reading: Reading) -> SideFacts {
+        let Reading { string_bytes_max, search } = reading;
         let mut facts = SideFacts { bytes: byte_facts(self.whole()), ..SideFacts::default() };
         match key.proto {
             wire::PROTO_TCP | wire::PROTO_SCTP => {
@@ -221,6 +242,9 @@ impl Raw {
                     Guess::Nothing => login::refusals(AppProto::Smb, &self.bytes),
                     Guess::UserCommand => 0,
                 };
+                if search == Search::FactsAlone {
+                    return facts;
+                }
                 let place = if before.is_some() { Place::BehindSilence } else { Place::Beginning };
                 facts.signs = signs::of_stream(facts.guess, place, &self.pieces(), &mut facts.contexts);
                 if let Some(certificate) = facts.tls.as_ref().and_then(|tls| tls.certificate.as_deref()) {
@@ -230,6 +254,9 @@ impl Raw {
             wire::PROTO_UDP => {
                 facts.bytes.alike = alike(self.datagrams().take(self.fact_pieces));
                 self.read_datagrams(key, &mut facts, string_bytes_max);
+                if search == Search::FactsAlone {
+                    return facts;
+                }
                 facts.signs = signs::of_datagrams(&self.pieces(), [key.src_port, key.dst_port]);
             }
             _ => {}

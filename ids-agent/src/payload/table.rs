@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::{
     PayloadFacts, SampledPacket, join,
-    side::{self, News, Side},
+    side::{self, News, Reading, Search, Side},
 };
 use crate::{
     bounded::BoundedMap,
@@ -28,7 +28,8 @@ pub struct PayloadTable {
     /// Keys of which this batch brought signs.
     news: Vec<FlowKey>,
     bytes_max: usize,
-    string_bytes_max: usize,
+    bytes_set_max: usize,
+    reading: Reading,
     stats: PayloadStats,
 }
 
@@ -61,9 +62,29 @@ impl PayloadTable {
             touched: Vec::new(),
             news: Vec::new(),
             bytes_max: settings.bytes_max,
-            string_bytes_max: settings.string_bytes_max,
+            bytes_set_max: settings.bytes_max,
+            reading: Reading { string_bytes_max: settings.string_bytes_max, search: Search::Patterns },
             stats: PayloadStats::default(),
         }
+    }
+
+    /// Holds so many halves less than the settings say, and searches as is said.
+    pub fn ease(&mut self, halvings: u8, search: Search) {
+        self.reading.search = search;
+        let bytes_max = self.bytes_set_max >> halvings.min(31);
+        let smaller = bytes_max < self.bytes_max;
+        self.bytes_max = bytes_max;
+        if !smaller {
+            return self.sides.halve(halvings);
+        }
+        self.make_room_for_bytes();
+        self.sides.halve(halvings);
+        // Those that had to go took bytes with them.
+        self.stats.bytes =
+            self.sides.by_age().flat_map(|(_, sides, _)| sides).map(|side| side.held_bytes() as u64).sum();
+        let sides = &self.sides;
+        self.holding.retain(|(key, _)| sides.peek(key).is_some());
+        self.holding.shrink_to_fit();
     }
 
     /// Takes in the samples of a batch.
@@ -73,7 +94,7 @@ impl PayloadTable {
         }
         for key in std::mem::take(&mut self.touched) {
             let sides = self.sides.peek_mut(&key).map_or(&mut [][..], |sides| sides.as_mut_slice());
-            if side::refresh(sides, &key, self.string_bytes_max) == News::Signs {
+            if side::refresh(sides, &key, self.reading) == News::Signs {
                 self.news.push(key);
             }
         }
@@ -90,7 +111,6 @@ impl PayloadTable {
         if self.sides.peek(&sample.key).is_none()
             && let Some((_, gone)) = self.sides.make_room()
         {
-            self.stats.flows_evicted += 1;
             self.stats.bytes -= gone.iter().map(|side| side.held_bytes() as u64).sum::<u64>();
         }
         let sides = self.sides.touch_or_insert(&sample.key, SmallVec::new);
@@ -98,7 +118,7 @@ impl PayloadTable {
         let place = known.unwrap_or_else(|| {
             if sides.len() >= SIDES_PER_KEY_MAX {
                 // The first one holds the facts. What the next one said goes on with the one behind it.
-                if side::refresh(sides, &sample.key, self.string_bytes_max) == News::Signs {
+                if side::refresh(sides, &sample.key, self.reading) == News::Signs {
                     self.news.push(sample.key);
                 }
                 let gone = sides.remove(1);
@@ -128,7 +148,7 @@ impl PayloadTable {
         while self.stats.bytes > self.bytes_max as u64 {
             let Some((key, first_seen_ns)) = self.holding.pop_front() else { return };
             let sides = self.sides.peek_mut(&key).map_or(&mut [][..], |sides| sides.as_mut_slice());
-            if side::refresh(sides, &key, self.string_bytes_max) == News::Signs {
+            if side::refresh(sides, &key, self.reading) == News::Signs {
                 self.news.push(key);
             }
             for side in sides.iter_mut().filter(|side| side.slot_first_seen_ns == first_seen_ns) {
@@ -187,7 +207,7 @@ impl PayloadTable {
     }
 
     pub fn stats(&self) -> PayloadStats {
-        PayloadStats { directions: self.sides.len() as u64, ..self.stats }
+        PayloadStats { directions: self.sides.len() as u64, flows_evicted: self.sides.evicted(), ..self.stats }
     }
 }
 

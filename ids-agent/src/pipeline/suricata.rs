@@ -65,6 +65,7 @@ pub struct Care {
 
 /// Ends what it looks after when it goes.
 pub struct SuricataKeeper {
+    metrics: ManagedMetrics,
     ask: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -72,12 +73,18 @@ pub struct SuricataKeeper {
 impl SuricataKeeper {
     pub fn start(care: Care, roster: Roster) -> io::Result<Self> {
         let (ask, asked) = sync_channel(1);
+        let metrics = care.metrics.clone();
         let care = Arc::new(care);
         let thread = thread::Builder::new().name("suricata".to_owned()).spawn(move || {
             let _badge = roster.enter("suricata");
             keep(&care, &asked);
         })?;
-        Ok(Self { ask: Some(ask), thread: Some(thread) })
+        Ok(Self { metrics, ask: Some(ask), thread: Some(thread) })
+    }
+
+    /// What it takes, as it is shown.
+    pub fn meter(&self) -> ManagedMetrics {
+        self.metrics.clone()
     }
 
     /// What asks it to end, from wherever that is decided.

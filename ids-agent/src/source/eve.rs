@@ -8,6 +8,7 @@ use std::sync::{
 };
 
 use crate::{
+    budget::Effort,
     clock::Axis,
     eve::EveEvent,
     source::{Batch, FlowSource, Progress},
@@ -94,6 +95,10 @@ impl<S> EveSource<S> {
 
 impl<S: FlowSource> FlowSource for EveSource<S> {
     type Error = S::Error;
+
+    fn ease(&mut self, effort: Effort) {
+        self.inner.ease(effort);
+    }
 
     fn next_batch(&mut self, batch: &mut Batch) -> Result<Progress, S::Error> {
         let progress = self.inner.next_batch(batch)?;

@@ -7,6 +7,7 @@ use std::sync::{
 };
 
 use crate::{
+    budget::Effort,
     clock,
     kernel::{Kernel, KernelError},
     source::{Batch, FlowSource, Progress, SlotState},
@@ -39,8 +40,11 @@ const SLOTS_DRAINED_MAX: usize = 32_768;
 #[derive(Debug)]
 pub struct LiveSource {
     kernel: Kernel,
+    /// Length of a tick, and what the settings say of it.
     tick_ns: u64,
+    tick_set_ns: u64,
     tick_end_ns: u64,
+    slots_drained_max: usize,
     stopped: Arc<AtomicBool>,
     state: State,
 }
@@ -57,6 +61,8 @@ impl LiveSource {
         Self {
             kernel,
             tick_ns,
+            tick_set_ns: tick_ns,
+            slots_drained_max: SLOTS_DRAINED_MAX,
             tick_end_ns: tick_after(clock::boottime_ns(), tick_ns),
             stopped: Arc::default(),
             state: State::Running,
@@ -76,8 +82,18 @@ impl LiveSource {
 impl FlowSource for LiveSource {
     type Error = KernelError;
 
+    fn ease(&mut self, effort: Effort) {
+        let rung = effort.level.rung();
+        self.kernel.ease_sampling(rung);
+        self.tick_ns = self.tick_set_ns.saturating_mul(u64::from(rung.tick_times));
+        self.slots_drained_max = effort.tables.of(SLOTS_DRAINED_MAX);
+    }
+
     fn next_batch(&mut self, batch: &mut Batch) -> Result<Progress, KernelError> {
         batch.clear();
+        if batch.slots.capacity() > 4 * self.slots_drained_max {
+            batch.slots.shrink_to(self.slots_drained_max);
+        }
         if self.state == State::Ended {
             return Err(KernelError::Ended);
         }
@@ -101,7 +117,7 @@ impl FlowSource for LiveSource {
                 return Ok(Progress::Tick);
             }
             // Under a flood the ring fills, and the programs count what they drop: memory stays bounded.
-            if batch.slots.len() < SLOTS_DRAINED_MAX {
+            if batch.slots.len() < self.slots_drained_max {
                 self.kernel.drain_ring(batch);
             }
             clock::sleep_until_boottime(self.tick_end_ns.min(now_ns + DRAIN_EVERY_NS));

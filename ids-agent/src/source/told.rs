@@ -1,6 +1,7 @@
 //! A capture with what Suricata said of it: events go into the batch of their time. Reads nothing itself.
 
 use crate::{
+    budget::Effort,
     eve::{EveDetail, EveEvent},
     source::{Batch, FlowSource, Progress},
 };
@@ -35,6 +36,10 @@ impl<S> ToldSource<S> {
 
 impl<S: FlowSource> FlowSource for ToldSource<S> {
     type Error = S::Error;
+
+    fn ease(&mut self, effort: Effort) {
+        self.inner.ease(effort);
+    }
 
     fn next_batch(&mut self, batch: &mut Batch) -> Result<Progress, S::Error> {
         let progress = self.inner.next_batch(batch)?;

@@ -61,7 +61,7 @@ impl Talk {
     fn see(&self, memory: &mut Memory) -> Option<Said> {
         let payload = PayloadFacts { app: self.app, ..PayloadFacts::default() };
         let features = FeatureVector::ZERO;
-        memory.see(&Judged { record: &self.record, features: &features, payload: &payload }, self.error)
+        memory.see(&Judged { record: &self.record, features: &features, payload: &payload }, self.error, Learning::Goes)
     }
 }
 

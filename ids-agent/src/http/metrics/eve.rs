@@ -39,6 +39,10 @@ pub(super) struct EveMetrics {
 }
 
 impl EveMetrics {
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable.get() != 0
+    }
+
     pub(super) fn new(register: &Register<'_>) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             lines: register.counter_of(&family::EVE_LINES)?,

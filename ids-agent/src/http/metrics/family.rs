@@ -27,7 +27,9 @@ pub mod label {
     pub const BY: &str = "by";
     pub const CATEGORY: &str = "category";
     pub const CLASS: &str = "class";
+    pub const CAUSE: &str = "cause";
     pub const COMMUNITY_ID: &str = "community_id";
+    pub const DETECTOR: &str = "detector";
     pub const DIRECTION: &str = "direction";
     pub const FATE: &str = "fate";
     pub const FEED: &str = "feed";
@@ -36,12 +38,14 @@ pub mod label {
     pub const KIND: &str = "kind";
     pub const MODE: &str = "mode";
     pub const NAME: &str = "name";
+    pub const OF: &str = "of";
     pub const PART: &str = "part";
     pub const REASON: &str = "reason";
     pub const RESULT: &str = "result";
     pub const SEVERITY: &str = "severity";
     pub const SHA256: &str = "sha256";
     pub const SINK: &str = "sink";
+    pub const SOURCE: &str = "source";
     pub const STANDING: &str = "standing";
     pub const STATE: &str = "state";
     pub const TABLE: &str = "table";
@@ -250,6 +254,34 @@ families! {
     // The service.
     gauge SANDBOX = "ids_sandbox" [label::PART]
         "Whether a part of the sandbox holds.";
+
+    // The budget, and what is seen.
+    gauge BUDGET_LEVEL = "ids_budget_level" []
+        "How much is given up: 0 nothing, 3 nearly everything.";
+    gauge BUDGET_TABLES_RATIO = "ids_budget_tables_ratio" []
+        "Share of their configured size that tables have.";
+    gauge BUDGET_LOAD_RATIO = "ids_budget_load_ratio" [label::OF]
+        "What is taken, in shares of the budget.";
+    counter BUDGET_OVER = "ids_budget_over_total" [label::REASON]
+        "Samples that were over the budget.";
+    gauge BUDGET_CPUS = "ids_budget_cpus" [label::BY]
+        "CPU time a second that is taken, in CPUs.";
+    gauge BUDGET_LIMIT_CPUS = "ids_budget_limit_cpus" []
+        "CPU time a second that may be taken, in CPUs.";
+    gauge BUDGET_MEMORY_BYTES = "ids_budget_memory_bytes" []
+        "Memory that is taken.";
+    gauge BUDGET_LIMIT_MEMORY_BYTES = "ids_budget_limit_memory_bytes" []
+        "Memory that may be taken.";
+    gauge BUDGET_PACKET_COST_NANOSECONDS = "ids_budget_packet_cost_nanoseconds" [label::SOURCE]
+        "CPU time of the kernel programs a packet: measured, or assumed where the kernel does not tell.";
+    gauge BUDGET_TEMPERATURE_CELSIUS = "ids_budget_temperature_celsius" []
+        "The board's warmest sensor; 0 without one.";
+    gauge COVERAGE = "ids_coverage" [label::DETECTOR]
+        "Share of what a detector could see that it sees.";
+    gauge VISIBILITY_DEGRADED = "ids_visibility_degraded" [label::CAUSE]
+        "Whether less is seen for this cause.";
+    counter VISIBILITY_NOTICES = "ids_visibility_notices_total" [label::KIND]
+        "Notices of what is seen.";
 
     // A Suricata that the agent runs.
     gauge SURICATA_PROCESS_RUNNING = "ids_suricata_process_running" []

@@ -1,8 +1,8 @@
 //! Makes metrics and puts them into the registry.
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    core::Collector,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
 };
 
 use super::family::Family;
@@ -81,6 +81,10 @@ impl Register<'_> {
 
     pub(super) fn ratios_of(&self, family: &Family) -> Result<GaugeVec, prometheus::Error> {
         self.add(GaugeVec::new(Opts::new(family.name, family.help), family.labels)?)
+    }
+
+    pub(super) fn ratio_of(&self, family: &Family) -> Result<Gauge, prometheus::Error> {
+        self.add(Gauge::with_opts(Opts::new(family.name, family.help))?)
     }
 
     pub(super) fn histogram_of(&self, family: &Family) -> Result<Histogram, prometheus::Error> {

@@ -5,7 +5,7 @@ use prometheus::{Counter, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use super::{Register, family, set};
 use crate::suricata::{Release, RuleCounts, Usage};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ManagedMetrics {
     running: IntGauge,
     answers: IntGauge,
@@ -73,6 +73,15 @@ impl ManagedMetrics {
         set(&self.resident, usage.resident_bytes);
         #[expect(clippy::cast_precision_loss, reason = "a look apart it is some seconds")]
         self.cpu.inc_by(cpu_ns as f64 / 1e9);
+    }
+
+    /// What was shown last: memory, and CPU time since the agent began.
+    pub fn usage(&self) -> Usage {
+        Usage { resident_bytes: u64::try_from(self.resident.get()).unwrap_or(0), cpu_ns: (self.cpu.get() * 1e9) as u64 }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.get() != 0
     }
 
     pub fn show_answer(&self, rules: Option<RuleCounts>) {
