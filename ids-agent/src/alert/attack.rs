@@ -33,6 +33,8 @@ const SERVICE_EXHAUSTION: Technique = technique("T1499.002", "Service Exhaustion
 const BRUTE_FORCE: Technique = technique("T1110", "Brute Force", "TA0006", "Credential Access");
 const PUBLIC_APPLICATION: Technique =
     technique("T1190", "Exploit Public-Facing Application", "TA0001", "Initial Access");
+const DRIVE_BY: Technique = technique("T1189", "Drive-by Compromise", "TA0001", "Initial Access");
+const REMOTE_LOGIN: Technique = technique("T1021", "Remote Services", "TA0008", "Lateral Movement");
 const REMOTE_SERVICES: Technique = technique("T1210", "Exploitation of Remote Services", "TA0008", "Lateral Movement");
 const APPLICATION_PROTOCOL: Technique =
     technique("T1071", "Application Layer Protocol", "TA0011", "Command and Control");
@@ -59,8 +61,10 @@ pub(super) fn technique_of(class: Class, kind: &str, src: IpAddr) -> Option<Tech
         Class::C2 => Some(APPLICATION_PROTOCOL),
         Class::DnsTunnel => Some(TUNNELING),
         Class::Exfiltration => Some(EXFILTRATION),
+        Class::Exploit if matches!(kind, "exploit_kit" | "malicious_page" | "risky_file") => Some(DRIVE_BY),
         Class::Exploit if inside => Some(REMOTE_SERVICES),
         Class::Exploit => Some(PUBLIC_APPLICATION),
+        Class::Infiltration if kind == "lateral_movement" => Some(REMOTE_LOGIN),
         // A strange flow, or the trace of an intrusion, says nothing of how it was done.
         Class::Infiltration | Class::Anomaly | Class::Benign => None,
     }
@@ -85,5 +89,14 @@ mod tests {
         assert_eq!(technique_of(Class::PortScan, "sweep", inside), Some(SYSTEM_DISCOVERY));
         assert_eq!(technique_of(Class::PortScan, "syn_scan", outside), Some(ACTIVE_SCANNING));
         assert_eq!(technique_of(Class::Anomaly, "", outside), None);
+    }
+
+    #[test]
+    fn a_page_that_attacks_its_visitor_is_no_attack_on_a_service() {
+        let inside = IpAddr::from([10, 0, 0, 7]);
+        assert_eq!(technique_of(Class::Exploit, "exploit_kit", inside), Some(DRIVE_BY));
+        assert_eq!(technique_of(Class::Exploit, "smb_exploit", inside), Some(REMOTE_SERVICES));
+        assert_eq!(technique_of(Class::Infiltration, "lateral_movement", inside), Some(REMOTE_LOGIN));
+        assert_eq!(technique_of(Class::Infiltration, "directory_search", inside), None);
     }
 }

@@ -299,6 +299,10 @@ fn exfiltration(kind: &str) -> &'static str {
 
 fn exploit(kind: &str) -> &'static str {
     match kind {
+        "exploit_kit" => {
+            "the site that {source} visited makes up its addresses, as some advertisements and downloads do"
+        }
+        "risky_file" => "somebody on {source} wanted this help file, script or shortcut and trusts where it comes from",
         "overlong_field" | "repeated_byte" | "format_string" | "protocol_violation" | "service_loop" => {
             "a faulty or unusual program of yours on {source} talks to {target} in this way all the time"
         }
@@ -320,6 +324,10 @@ fn infiltration(kind: &str) -> &'static str {
         "remote_execution" | "directory_search" | "forced_login" | "directory_theft" => {
             "{source} is the computer from which the Windows network is run, or its backup or inventory tool"
         }
+        "lateral_movement" => {
+            "the program on {source} that was told before is one you trust, and work on {target} is its task"
+        }
+        "unknown_account" => "a program on {source} signs in under several names that were deleted or renamed",
         _ => "you, or support you asked for, work on {target} from {source}",
     }
 }
