@@ -134,14 +134,15 @@ fn install(root: &Path, binary: &Path) -> Result<()> {
     )?;
     // Outside of a container systemd does this by itself.
     write(
-        "usr/lib/systemd/system/sys-fs-bpf.mount",
-        "[Unit]\nDefaultDependencies=no\n[Mount]\nWhat=bpf\nWhere=/sys/fs/bpf\nType=bpf\nOptions=mode=700\n\
+        "usr/lib/systemd/system/bpffs.service",
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\n\
+         ExecStart=/bin/sh -c 'mkdir -p /sys/fs/bpf && mount -t bpf -o mode=700 bpf /sys/fs/bpf'\n\
          [Install]\nWantedBy=sysinit.target\n",
     )?;
     let mut at = std::ffi::OsString::from("--root=");
     at.push(root);
     quiet(Command::new("systemd-sysusers").arg(&at))?;
-    quiet(Command::new("systemctl").arg(&at).args(["enable", UNIT, "sys-fs-bpf.mount"])).map(drop)
+    quiet(Command::new("systemctl").arg(&at).args(["enable", UNIT, "bpffs.service"])).map(drop)
 }
 
 /// The neighbour from whom packets come.
@@ -327,7 +328,7 @@ impl Life {
     fn survives_a_kill(&self) -> Result<String> {
         const ECHOES: u32 = 600;
         let pid = self.main_pid()?;
-        let pinned = !self.container.says(&["ls", "/sys/fs/bpf/ids-agent"])?.trim().is_empty();
+        let pinned = !self.container.says(&["ls", "/sys/fs/bpf/ids-agent"]).unwrap_or_default().trim().is_empty();
         let before = self.page()?.sum("ids_packets_in_flows_total", &[]).unwrap_or_default();
         let mut ping =
             self.outside.echoes(ECHOES, 10).stdout(Stdio::null()).spawn().context("`ping` does not start")?;

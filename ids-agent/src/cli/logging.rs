@@ -8,6 +8,9 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
+mod journal;
+
+use self::journal::Journal;
 use super::Failure;
 use crate::config::{LogFormat, LogSettings};
 
@@ -44,9 +47,8 @@ impl LogChoice {
         if self.shape.is_none()
             && !json
             && stderr_is_the_journal()
-            && let Ok(journal) = tracing_journald::layer()
+            && let Ok(journal) = Journal::connect()
         {
-            let journal = journal.with_field_prefix(Some("IDS".to_owned()));
             // A second start, in tests alone, keeps the first.
             let _ = tracing_subscriber::registry().with(filter).with(journal).try_init();
             return Ok(());
