@@ -24,7 +24,7 @@ mod metrics;
 pub use health::Health;
 pub use metrics::{
     AttachState, BudgetGauge, EnforceMetrics, EveGauge, ManagedMetrics, Metrics, QueueGauge, RuleUpdate, Series,
-    Snapshot, family,
+    Snapshot, family, severity_label,
 };
 
 /// A client that has not sent its request's header by then is cut off.

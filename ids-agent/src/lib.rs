@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod deploy;
 pub mod detect;
 pub mod enforce;
 pub mod eve;

@@ -17,6 +17,7 @@ pub mod onnx;
 pub mod oracle;
 pub mod probe;
 pub mod program;
+pub mod promql;
 pub mod replay;
 pub mod running;
 pub mod scene;

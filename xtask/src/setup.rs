@@ -122,7 +122,18 @@ const NEEDS: &[Need] = &[
         why: "fetches Suricata's rules",
         kind: Kind::Program("suricata-update"),
     },
-    Need { purpose: Purpose::Test, name: "promtool", why: "checks the metrics", kind: Kind::Unpacked("prometheus") },
+    Need {
+        purpose: Purpose::Test,
+        name: "promtool",
+        why: "checks the metrics and the rules; Prometheus itself comes with it",
+        kind: Kind::Unpacked("prometheus"),
+    },
+    Need {
+        purpose: Purpose::Test,
+        name: "amtool",
+        why: "checks Alertmanager's file",
+        kind: Kind::Unpacked("prometheus-alertmanager"),
+    },
     Need {
         purpose: Purpose::Root,
         name: "debootstrap",

@@ -18,6 +18,8 @@ use crate::{
 
 /// Its C interface is the one that the agent's `ort` feature asks for.
 const ONNXRUNTIME: &str = "1.24.4";
+/// Grafana's own types of a dashboard, of the Grafana that `deploy/compose.yaml` starts.
+const GRAFANA_TYPES: &str = "1769699379!11.6.0";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -50,7 +52,8 @@ impl Steps {
         self.step("clippy", clippy)?;
         self.step("build", || must(workspace::cargo()?.arg("build").args(TEST_SET).args(["--bins", "--tests"])))?;
         let onnxruntime = self.step("fetch", onnxruntime)?;
-        self.step("tests", || tests(onnxruntime.as_deref()))?;
+        let grafana_types = self.step("fetch", grafana_types)?;
+        self.step("tests", || tests(onnxruntime.as_deref(), grafana_types.as_deref()))?;
         if args.no_lab {
             return Ok(());
         }
@@ -71,7 +74,7 @@ fn clippy() -> Result<()> {
     must(workspace::cargo()?.arg("clippy").args(TEST_SET).args(["--all-targets", "--quiet", "--", "-D", "warnings"]))
 }
 
-fn tests(onnxruntime: Option<&Path>) -> Result<()> {
+fn tests(onnxruntime: Option<&Path>, grafana_types: Option<&Path>) -> Result<()> {
     if !is_root() {
         println!("test: not root, so the kernel tests will skip");
     }
@@ -85,6 +88,9 @@ fn tests(onnxruntime: Option<&Path>) -> Result<()> {
     if let Some(library) = onnxruntime {
         command.env("IDS_ORT_LIBRARY", library);
     }
+    if let Some(folder) = grafana_types {
+        command.env("IDS_GRAFANA_TYPES", folder);
+    }
     command.envs(setup::tools_environment()?);
     must(&mut command)
 }
@@ -96,7 +102,7 @@ fn onnxruntime() -> Result<Option<PathBuf>> {
     if library.is_file() {
         return Ok(Some(library));
     }
-    match fetch_onnxruntime(&dir) {
+    match fetch_wheel(&dir, "onnxruntime", ONNXRUNTIME) {
         Ok(()) if library.is_file() => Ok(Some(library)),
         Ok(()) => bail!("the wheel of onnxruntime {ONNXRUNTIME} holds no `{}`", library.display()),
         Err(error) => {
@@ -106,13 +112,29 @@ fn onnxruntime() -> Result<Option<PathBuf>> {
     }
 }
 
-fn fetch_onnxruntime(dir: &Path) -> Result<()> {
-    println!("test: fetching onnxruntime {ONNXRUNTIME} by pip into {}", dir.display());
+/// Types that Grafana publishes, to check the dashboard by; without them that test skips.
+fn grafana_types() -> Result<Option<PathBuf>> {
+    let dir = workspace::target_dir()?.join(format!("grafana-types-{}", GRAFANA_TYPES.replace('!', "-")));
+    if dir.join("grafana_foundation_sdk").is_dir() {
+        return Ok(Some(dir));
+    }
+    match fetch_wheel(&dir, "grafana-foundation-sdk", GRAFANA_TYPES) {
+        Ok(()) => Ok(Some(dir)),
+        Err(error) => {
+            println!("test: Grafana's types cannot be fetched, so their test will skip: {error:#}");
+            Ok(None)
+        }
+    }
+}
+
+/// Unpacks a wheel of Python; nothing of it is installed.
+fn fetch_wheel(dir: &Path, name: &str, version: &str) -> Result<()> {
+    println!("test: fetching {name} {version} by pip into {}", dir.display());
     quiet(
         Command::new("python3")
             .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"])
             .arg(dir)
-            .arg(format!("onnxruntime=={ONNXRUNTIME}")),
+            .arg(format!("{name}=={version}")),
     )?;
     for entry in std::fs::read_dir(dir).with_context(|| format!("`{}` is unreadable", dir.display()))? {
         let file = entry?.path();

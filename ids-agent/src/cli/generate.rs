@@ -7,6 +7,10 @@ use std::{
 
 use clap::{Args, Subcommand};
 
+mod monitoring;
+
+use monitoring::MonitoringArgs;
+
 use super::{
     Failure,
     inputs::is_dash,
@@ -15,6 +19,7 @@ use super::{
 };
 use crate::{
     config::{EveFiletype, SuricataSettings},
+    deploy,
     suricata::{Machine, Plan, RulesStore, plan},
 };
 
@@ -44,6 +49,25 @@ What it fits to the machine, each with its reason beside it in the file:
 The file is for a Suricata that others start. With `[suricata] manage = true` the agent writes the same file and starts
 Suricata itself. Nothing is started or changed here but FILE.")]
     Suricata(SuricataArgs),
+    /// Writes scrape configuration, rules and alerts for Prometheus, and Alertmanager's routes
+    #[command(after_help = "Examples:
+  ids-agent generate prometheus --out /etc/ids-monitoring
+  ids-agent generate prometheus --target gateway:9469 --target office:9469 --out .
+
+DIR/prometheus/prometheus.yml, DIR/prometheus/rules/ids-agent.yml and DIR/alertmanager/alertmanager.yml. Where Prometheus runs
+already, take the job of the first and the whole of the second.")]
+    Prometheus(MonitoringArgs),
+    /// Writes Grafana's data source and dashboard, to be provisioned by file
+    #[command(after_help = "Example:
+  ids-agent generate grafana --out /etc/ids-monitoring
+
+DIR/grafana/provisioning and DIR/grafana/dashboards. Where Grafana runs already, import DIR/grafana/dashboards/ids-agent.json.")]
+    Grafana(MonitoringArgs),
+    /// Writes all of these, and a compose file that starts them beside the agent
+    #[command(after_help = "Example:
+  ids-agent generate compose --out /etc/ids-monitoring
+  cd /etc/ids-monitoring && (umask 027; openssl rand -base64 18 > grafana_admin_password) && docker compose up -d")]
+    Compose(MonitoringArgs),
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +97,9 @@ struct SuricataArgs {
 pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     match &args.what {
         What::Suricata(args) => suricata(args),
+        What::Prometheus(args) => monitoring::run(args, deploy::prometheus),
+        What::Grafana(args) => monitoring::run(args, deploy::grafana),
+        What::Compose(args) => monitoring::run(args, deploy::compose),
     }
 }
 

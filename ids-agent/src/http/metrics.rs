@@ -351,7 +351,8 @@ impl Metrics {
     }
 }
 
-fn severity_label(severity: Severity) -> &'static str {
+/// How a severity is named in labels.
+pub const fn severity_label(severity: Severity) -> &'static str {
     match severity {
         Severity::High => "high",
         Severity::Medium => "medium",

@@ -8,7 +8,7 @@ use super::Breach;
 use crate::{process::quiet, workspace};
 
 /// Anything else goes into one of these.
-const ROOT_ENTRIES: [&str; 13] = [
+const ROOT_ENTRIES: [&str; 14] = [
     "Cargo.toml",
     "Cargo.lock",
     "README.md",
@@ -20,6 +20,7 @@ const ROOT_ENTRIES: [&str; 13] = [
     "models",
     "rules",
     "systemd",
+    "deploy",
     "tests",
     "docs",
 ];
