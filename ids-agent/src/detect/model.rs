@@ -3,7 +3,7 @@
 //! Works on bytes; `crate::models` finds and reads the files. A model is refused, with the reason,
 //! unless its hash, schema, shapes and golden vectors are all right.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -16,6 +16,7 @@ mod classifier;
 mod golden;
 mod graph;
 mod manifest;
+mod memo;
 #[cfg(feature = "ort")]
 pub mod ort;
 mod tract;
@@ -23,11 +24,14 @@ mod trees;
 
 pub use classifier::Classifier;
 pub use manifest::{ClassEntry, FeatureEntry, Manifest, ModelForm, ModelKind, Training};
+use memo::Memo;
 
 /// A model file larger than this is refused: it would not fit a small gateway.
 pub const MODEL_BYTES_MAX: usize = 4 << 20;
 /// Features named as evidence.
 const EVIDENCE_MAX: usize = 5;
+/// Rows of which it is remembered what spoke for them: those of a flood are alike.
+const EXPLAINED_MAX: usize = 8;
 
 /// Why a model is not used.
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +102,17 @@ pub struct ModelFiles {
 pub struct Model {
     manifest: Manifest,
     backend: Box<dyn Backend>,
+    memo: Memo,
+    /// What spoke for the rows explained last, each with its output.
+    explained: VecDeque<Explained>,
     info: ModelInfo,
     rows_max: usize,
+}
+
+struct Explained {
+    row: [f32; FEATURES],
+    column: usize,
+    evidence: Vec<Evidence>,
 }
 
 impl Model {
@@ -123,7 +136,8 @@ impl Model {
             sha256: Arc::from(manifest.sha256.as_str()),
             backend: backend.name(),
         };
-        let mut model = Self { manifest, backend, info, rows_max: rows_max.max(1) };
+        let memo = Memo::new(manifest.outputs());
+        let mut model = Self { manifest, backend, memo, explained: VecDeque::new(), info, rows_max: rows_max.max(1) };
         model.reproduce(&golden)?;
         Ok(model)
     }
@@ -136,12 +150,25 @@ impl Model {
         &self.info
     }
 
-    /// Replaces `out` with the outputs of every row of `matrix`.
+    /// Replaces `out` with the outputs of every row of `matrix`. Rows that are alike are worked out once.
     pub fn infer(&mut self, matrix: &[f32], out: &mut Vec<f32>) -> Result<(), ModelError> {
+        out.clear();
+        for chunk in matrix.chunks(self.rows_max * FEATURES) {
+            self.memo.infer(self.backend.as_mut(), chunk, out)?;
+        }
+        self.check_finite(out)
+    }
+
+    /// The same, row by row, whatever is known of them.
+    fn infer_anew(&mut self, matrix: &[f32], out: &mut Vec<f32>) -> Result<(), ModelError> {
         out.clear();
         for chunk in matrix.chunks(self.rows_max * FEATURES) {
             self.backend.infer(chunk, chunk.len() / FEATURES, out)?;
         }
+        self.check_finite(out)
+    }
+
+    fn check_finite(&self, out: &[f32]) -> Result<(), ModelError> {
         match out.iter().position(|value| !value.is_finite()) {
             Some(at) => {
                 Err(ModelError::NotFinite { backend: self.backend.name(), row: at / self.manifest.outputs().max(1) })
@@ -151,8 +178,20 @@ impl Model {
     }
 
     /// The features that spoke most for output `column` of `row`: those whose replacement by the
-    /// benign median lowers it most, in units of `strength`.
-    pub fn explain(&mut self, row: &[f32], column: usize, strength: fn(f32) -> f32) -> Vec<Evidence> {
+    /// benign median lowers it most, in units of `strength`, which is one for each column.
+    pub fn explain(&mut self, row: &[f32; FEATURES], column: usize, strength: fn(f32) -> f32) -> Vec<Evidence> {
+        if let Some(known) = self.explained.iter().find(|known| known.column == column && memo::same(&known.row, row)) {
+            return known.evidence.clone();
+        }
+        let evidence = self.explain_anew(row, column, strength);
+        if self.explained.len() >= EXPLAINED_MAX {
+            self.explained.pop_front();
+        }
+        self.explained.push_back(Explained { row: *row, column, evidence: evidence.clone() });
+        evidence
+    }
+
+    fn explain_anew(&mut self, row: &[f32], column: usize, strength: fn(f32) -> f32) -> Vec<Evidence> {
         let mut matrix = Vec::with_capacity((FEATURES + 1) * FEATURES);
         matrix.extend_from_slice(row);
         for (at, entry) in self.manifest.feature.iter().enumerate() {
@@ -164,7 +203,7 @@ impl Model {
         }
         let outputs = self.manifest.outputs();
         let mut out = Vec::new();
-        if self.infer(&matrix, &mut out).is_err() {
+        if self.infer_anew(&matrix, &mut out).is_err() {
             return Vec::new();
         }
         let told: Vec<f32> =
@@ -193,11 +232,11 @@ impl Model {
     fn reproduce(&mut self, golden: &golden::Golden) -> Result<(), ModelError> {
         let outputs = self.manifest.outputs();
         let mut found = Vec::new();
-        self.infer(&golden.inputs, &mut found)?;
+        self.infer_anew(&golden.inputs, &mut found)?;
         // Also one by one: a graph may mix up rows, or work for one number of rows only.
         let mut single = Vec::new();
         for (row, inputs) in golden.inputs.chunks(FEATURES).enumerate() {
-            self.infer(inputs, &mut single)?;
+            self.infer_anew(inputs, &mut single)?;
             self.compare(&single, golden.outputs.get(row * outputs..).unwrap_or(&[]), row)?;
         }
         self.compare(&found, &golden.outputs, 0)

@@ -16,6 +16,8 @@ pub struct Classifier {
     stats: DetectorStats,
     matrix: Vec<f32>,
     probabilities: Vec<f32>,
+    /// The last sentence, with what it says: in a flood the next one is the same.
+    sentence: (Class, f32, String),
 }
 
 impl Classifier {
@@ -23,7 +25,8 @@ impl Classifier {
         let model = Model::new(files, inference, rows_max)?;
         match model.manifest().kind {
             ModelKind::Classifier => {
-                Ok(Self { model, stats: DetectorStats::default(), matrix: Vec::new(), probabilities: Vec::new() })
+                let (stats, sentence) = (DetectorStats::default(), (Class::Benign, -1.0, String::new()));
+                Ok(Self { model, stats, matrix: Vec::new(), probabilities: Vec::new(), sentence })
             }
             ModelKind::Autoencoder => Err(ModelError::Kind { found: "an autoencoder", expected: "a classifier" }),
         }
@@ -46,6 +49,15 @@ impl Classifier {
         if benign >= score { Decision::Benign } else { Decision::Abstains }
     }
 
+    fn reason(&mut self, class: Class, score: f32) -> String {
+        let (last_class, last_score, sentence) = &mut self.sentence;
+        if (*last_class, *last_score) != (class, score) {
+            *sentence = format!("the flow's statistics are those of {} with probability {score:.3}", phrase(class));
+            (*last_class, *last_score) = (class, score);
+        }
+        sentence.clone()
+    }
+
     fn finding(&mut self, flow: &Judged<'_>, said: &Said, explain: bool) -> Finding {
         let Said { column, class, score } = *said;
         let against_benign: fn(f32) -> f32 = |benign| -log_odds(benign);
@@ -62,7 +74,7 @@ impl Classifier {
             exemplar_id: flow.record.id,
             first_ns: flow.record.start_ns,
             last_ns: flow.record.end_ns,
-            reason: format!("the flow's statistics are those of {} with probability {score:.3}", phrase(class)),
+            reason: self.reason(class, score),
             evidence,
             matched: None,
         }
