@@ -12,11 +12,13 @@ use sha2::{Digest, Sha256};
 use crate::{flow::FlowRecord, payload::PayloadFacts};
 
 mod content;
+mod repeat;
 mod scale;
 mod side;
 mod whole;
 pub mod window;
 
+pub use repeat::Repeats;
 pub use scale::Scale;
 use window::WindowFacts;
 

@@ -107,15 +107,10 @@ fn join(forward: &[&Side], backward: &[&Side]) -> PayloadFacts {
         dns.questions = dns::distinct(dns.questions.iter().chain(&questions));
     }
     let http = http::join(forward.http.as_deref(), backward.http.as_deref());
+    let login =
+        login_of(app, forward, backward, |login| http.as_ref().map_or(login, |http| login::http_outcome(login, http)));
     let ssh = (forward.ssh.is_some() || backward.ssh.is_some())
         .then(|| SshFacts { client: forward.ssh.clone(), server: backward.ssh.clone() });
-    let mut login = match app {
-        AppProto::Unknown => Login::None,
-        _ => forward.login.settle(backward.login),
-    };
-    if let Some(http) = &http {
-        login = login::http_outcome(login, http);
-    }
     PayloadFacts {
         app,
         tls: tls.map(Box::new),
@@ -128,6 +123,43 @@ fn join(forward: &[&Side], backward: &[&Side]) -> PayloadFacts {
         backward: backward.bytes,
         signs,
         heard: None,
+    }
+}
+
+/// What of a flow's facts its hosts' windows count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spoken {
+    pub app: AppProto,
+    pub login: Login,
+}
+
+impl From<&PayloadFacts> for Spoken {
+    fn from(facts: &PayloadFacts) -> Self {
+        Self { app: facts.app, login: facts.login }
+    }
+}
+
+/// The same that `join` says of both, without the rest.
+fn spoken(forward: &[&Side], backward: &[&Side]) -> Spoken {
+    let nothing = SideFacts::default();
+    let forward = forward.first().map_or(&nothing, |side| &side.facts);
+    let backward = backward.first().map_or(&nothing, |side| &side.facts);
+    let app = recognise::settle(forward.guess, backward.guess);
+    let login = login_of(app, forward, backward, |login| {
+        let http = http::join(forward.http.as_deref(), backward.http.as_deref());
+        http.map_or(login, |http| login::http_outcome(login, &http))
+    });
+    Spoken { app, login }
+}
+
+/// How a login went; a page may say it of one that was tried.
+fn login_of(app: AppProto, forward: &SideFacts, backward: &SideFacts, of_page: impl FnOnce(Login) -> Login) -> Login {
+    match app {
+        AppProto::Unknown => Login::None,
+        _ => match forward.login.settle(backward.login) {
+            Login::Tried => of_page(Login::Tried),
+            settled => settled,
+        },
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     budget::{Effort, Share},
     config::{FlowSettings, FuseSettings, PayloadSettings, WindowSettings},
     features::{
-        FeatureVector, extract,
+        FeatureVector, Repeats,
         window::{HostWindows, WindowStats},
     },
     flow::{FlowRecord, FlowStats, FlowTable},
@@ -68,6 +68,7 @@ pub struct Engine {
     judged_of_due: usize,
     facts: Vec<PayloadFacts>,
     features: Vec<FeatureVector>,
+    repeats: Repeats,
 }
 
 /// Flows judged together. A flood ends tens of thousands of flows in one tick; what is worked out
@@ -103,6 +104,7 @@ impl Engine {
             judged_of_due: 0,
             facts: Vec::new(),
             features: Vec::new(),
+            repeats: Repeats::default(),
         }
     }
 
@@ -244,7 +246,7 @@ impl Engine {
     fn observe(&mut self) {
         self.judged_of_due = 0;
         for record in &self.due {
-            self.windows.observe(record, &self.payloads.facts(record));
+            self.windows.observe(record, self.payloads.spoken(record));
         }
     }
 
@@ -260,7 +262,7 @@ impl Engine {
             let mut facts = self.payloads.facts(record);
             let wanted = (self.reads_open_features || record.is_ended()) && rung.needs_features();
             self.features.push(if wanted {
-                extract(record, &self.windows.facts(record), &facts)
+                self.repeats.extract(record, &self.windows.facts(record), &facts)
             } else {
                 FeatureVector::ZERO
             });

@@ -15,7 +15,7 @@ use crate::{
     bounded::{BoundedMap, Place},
     config::WindowSettings,
     flow::{FlowRecord, FlowState},
-    payload::{Login, PayloadFacts},
+    payload::{Login, Spoken},
 };
 
 pub mod distinct;
@@ -200,10 +200,10 @@ impl HostWindows {
     }
 
     /// Counts what is new in a record since it was last seen.
-    pub fn observe(&mut self, record: &FlowRecord, payload: &PayloadFacts) {
+    pub fn observe(&mut self, record: &FlowRecord, spoken: Spoken) {
         let ended = matches!(record.state, FlowState::Ended(_));
         let traits = Traits::of(record);
-        let login = payload.app.has_login() || payload.login != Login::None || is_login_port(&record.key);
+        let login = spoken.app.has_login() || spoken.login != Login::None || is_login_port(&record.key);
         let place = self.marks.place(&record.id);
         let before = place.and_then(|place| self.marks.at(place)).copied();
         let mut now = Mark {
@@ -211,7 +211,7 @@ impl HostWindows {
             tick: before.map_or_else(|| tick_of(record.start_ns), |before| before.tick),
             traits,
             login,
-            failed_login: payload.login == Login::Failed,
+            failed_login: spoken.login == Login::Failed,
             packets: record.forward.packets,
             bytes: record.forward.bytes,
         };

@@ -6,8 +6,9 @@ use ids_common::flow::FlowKey;
 use smallvec::SmallVec;
 
 use super::{
-    PayloadFacts, SampledPacket, join,
+    PayloadFacts, SampledPacket, Spoken, join,
     side::{self, News, Reading, Search, Side},
+    spoken,
 };
 use crate::{
     bounded::BoundedMap,
@@ -171,6 +172,12 @@ impl PayloadTable {
         join(&self.sides_of(record, &record.key), &self.sides_of(record, &record.key.reversed()))
     }
 
+    /// What it speaks and how a login went, as its facts have it.
+    pub fn spoken(&self, record: &FlowRecord) -> Spoken {
+        let (forward, backward) = (self.sides_of(record, &record.key), self.sides_of(record, &record.key.reversed()));
+        if forward.is_empty() && backward.is_empty() { Spoken::default() } else { spoken(&forward, &backward) }
+    }
+
     /// The samples of a flow, both directions; nothing where one has let go of its bytes: half of them would say otherwise.
     pub fn packets(&self, record: &FlowRecord) -> Vec<SampledPacket> {
         let keys = [record.key, record.key.reversed()];
@@ -181,6 +188,9 @@ impl PayloadTable {
 
     /// The sides of the key whose slots lie within the record, in the order of time.
     fn sides_of(&self, record: &FlowRecord, key: &FlowKey) -> SmallVec<[&Side; 2]> {
+        if self.sides.is_empty() {
+            return SmallVec::new();
+        }
         let within = record.start_ns..=record.end_ns;
         let Some(sides) = self.sides.peek(key) else { return SmallVec::new() };
         let mut found: SmallVec<[&Side; 2]> =
@@ -191,6 +201,9 @@ impl PayloadTable {
 
     /// Lets go of an ended flow's samples.
     pub fn forget(&mut self, record: &FlowRecord) {
+        if self.sides.is_empty() {
+            return;
+        }
         for key in [record.key, record.key.reversed()] {
             let Some(sides) = self.sides.peek_mut(&key) else { continue };
             let mut freed = 0;

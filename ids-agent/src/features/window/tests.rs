@@ -19,7 +19,7 @@ fn tcp(src: u8, dst: u8, dst_port: u16, at_ns: u64) -> Fabricated {
 
 fn observe(windows: &mut HostWindows, flows: &[Fabricated]) {
     for flow in flows {
-        windows.observe(&flow.record(), &PayloadFacts::default());
+        windows.observe(&flow.record(), Spoken::default());
     }
 }
 
@@ -47,7 +47,7 @@ fn a_flow_that_ends_by_silence_is_seen_among_its_own_times() {
     // A minute later the same source makes one ordinary connection, and the scan's flows end.
     observe(&mut windows, &[tcp(7, 2, 443, 161 * SEC).handshake()]);
     let ended = scan[0].clone().ended(FlowEnd::Idle).record();
-    windows.observe(&ended, &PayloadFacts::default());
+    windows.observe(&ended, Spoken::default());
     let after = windows.facts(&ended);
     assert_eq!((after.src_flows_10s, after.src_ports_10s, after.src_unanswered_10s), (20.0, 20.0, 1.0));
     assert_eq!(before.dst_flows_60s, after.dst_flows_60s);
@@ -87,10 +87,10 @@ fn refusals_are_told_from_silence() {
 #[test]
 fn logins_are_counted_per_service() {
     let mut windows = windows();
-    let facts = PayloadFacts { app: AppProto::Ftp, login: Login::Failed, ..PayloadFacts::default() };
+    let facts = Spoken { app: AppProto::Ftp, login: Login::Failed };
     let session = |n: u64| tcp(1, 2, 2121, (10 + n) * SEC).handshake().exchange(30, 60).wait(500 * MS).closed();
     for n in 0..10 {
-        windows.observe(&session(n).record(), &facts);
+        windows.observe(&session(n).record(), facts);
     }
     let window = windows.facts(&session(9).record());
     assert_eq!(

@@ -21,7 +21,10 @@ fn record(key: FlowKey, start_ns: u64) -> FlowRecord {
 fn facts(entries: &[(FlowKey, u64, u32, &[u8])]) -> PayloadFacts {
     let mut table = PayloadTable::new(&PayloadSettings::default());
     table.absorb(&samples(entries));
-    table.facts(&record(entries[0].0, entries[0].1))
+    let record = record(entries[0].0, entries[0].1);
+    let facts = table.facts(&record);
+    assert_eq!(table.spoken(&record), Spoken::from(&facts), "what the windows count is what the facts say");
+    facts
 }
 
 #[test]
