@@ -150,6 +150,31 @@ fn a_scan_then_a_signature_of_the_same_source_is_graver() {
 }
 
 #[test]
+fn a_rule_for_bots_speaks_of_the_bots_other_connections_to_its_controller_as_well() {
+    let (before, named, after) = (flow(1, 1, 2, 96), flow(2, 1, 2, 100), flow(3, 1, 2, 104));
+    let mut elsewhere = flow(4, 1, 2, 101);
+    (elsewhere.key.dst_port, elsewhere.forward.key.dst_port) = (443, 443);
+    let (stranger, later) = (flow(5, 3, 2, 101), flow(6, 1, 2, 180));
+    let classes = |class, worth| {
+        let steps = vec![
+            (96, vec![before.clone()], Vec::new()),
+            (101, vec![named.clone(), elsewhere.clone(), stranger.clone()], vec![rule(class, &named, worth)]),
+            (104, vec![after.clone()], Vec::new()),
+            (180, vec![later.clone()], Vec::new()),
+        ];
+        let (told, verdicts) = run(&FuseSettings::default(), steps);
+        assert!(told.len() <= 1, "{told:?}");
+        let mut called: Vec<u64> =
+            verdicts.iter().filter(|verdict| verdict.class == class).map(|verdict| verdict.record.id).collect();
+        called.sort_unstable();
+        called
+    };
+    assert_eq!(classes(Class::C2, 0.9), [1, 2, 3]);
+    assert_eq!(classes(Class::C2, 0.4), [0_u64; 0], "what tells nothing by itself says nothing of others");
+    assert_eq!(classes(Class::Exploit, 0.9), [2], "one request of many may be the attack");
+}
+
+#[test]
 fn an_allow_entry_may_name_a_signature_and_silences_no_other() {
     let entry = |sid| AllowEntry {
         source: None,

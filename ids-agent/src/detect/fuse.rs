@@ -3,12 +3,14 @@
 //! Pure and bounded. Confidence is a noisy-or over witnesses, `1 - product(1 - weight * score)`: each
 //! witness can be wrong by itself, and two that agree are worth more than either.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
+use foldhash::quality::FixedState;
 use smallvec::SmallVec;
 
-use super::{Class, Finding, Judged, Outcome, Subject, Verdict, Witness, WitnessScore};
+use super::{Class, Finding, Judged, Outcome, Subject, Verdict, Witness, WitnessScore, signature::TOLD_FROM};
 use crate::{
+    bounded::BoundedMap,
     config::{AllowEntry, FuseSettings},
     flow::FlowState,
     payload::SignKind,
@@ -122,7 +124,8 @@ fn add_saying(sayings: &mut Sayings, said: Said) -> bool {
 
 /// An ended flow whose verdict waits.
 struct Held {
-    verdict: Verdict,
+    /// Large, and moved more than once.
+    verdict: Box<Verdict>,
     sayings: Sayings,
     release_ns: u64,
 }
@@ -137,7 +140,7 @@ pub struct Fuse {
     held: VecDeque<Held>,
     held_max: usize,
     /// Numbers of the held verdicts by flow, counted from the first that ever was, and how many of them have gone.
-    held_numbers: BTreeMap<u64, u64>,
+    held_numbers: HashMap<u64, u64, FixedState>,
     released: u64,
     ledger: Ledger,
     incidents: Incidents,
@@ -153,11 +156,11 @@ impl Fuse {
             allow: settings.allow.clone(),
             feedback: settings.feedback.clone(),
             hold_ns,
-            covers: Covers::new(hold_ns, idle_ns),
-            marks: Marks::default(),
+            covers: Covers::new(hold_ns, idle_ns, settings.hash_seed.rotate_left(24)),
+            marks: Marks::new(settings.hash_seed.rotate_left(8)),
             held: VecDeque::new(),
             held_max: HELD_MAX,
-            held_numbers: BTreeMap::new(),
+            held_numbers: HashMap::with_hasher(FixedState::with_seed(settings.hash_seed.rotate_left(16))),
             released: 0,
             ledger: Ledger::new(settings.hash_seed),
             incidents: Incidents::new(dedup_ns, settings.incidents_max, witnesses),
@@ -194,7 +197,7 @@ impl Fuse {
     pub fn stats(&self) -> FuseStats {
         FuseStats {
             held: self.held.len() as u64,
-            marks_evicted: self.marks.evicted,
+            marks_evicted: self.marks.0.evicted(),
             covers_evicted: self.covers.evicted(),
             hosts_evicted: self.ledger.evicted(),
             ..self.incidents.add_stats(self.stats)
@@ -236,20 +239,29 @@ impl Fuse {
             Subject::Flow { id } => {
                 // What is told of a flow by another sensor may come when it has ended.
                 let held = self.held_at(id);
-                self.incidents.fold(finding, now_ns, |incident| {
+                let service = service_of(&finding);
+                let incident = self.incidents.fold(finding, now_ns, |incident| {
                     let said = Said { score, incident };
                     match held.and_then(|at| self.held.get_mut(at)) {
                         Some(held) => add_saying(&mut held.sayings, said),
                         None => self.marks.add(id, said),
                     }
                 });
+                if let Some(subject) = service {
+                    self.cover(subject, Said { score, incident }, span);
+                }
             }
             Subject::Source { .. } | Subject::Target { .. } | Subject::Pair { .. } | Subject::Service { .. } => {
                 let incident = self.incidents.fold(finding, now_ns, |_| false);
-                if self.covers.add(subject, Said { score, incident }, span) {
-                    self.cover_held(subject, Said { score, incident }, span);
-                }
+                self.cover(subject, Said { score, incident }, span);
             }
+        }
+    }
+
+    /// Puts a finding in force for the flows that it concerns, those to come and those whose verdict waits.
+    fn cover(&mut self, subject: Subject, said: Said, span: (u64, u64)) {
+        if self.covers.add(subject, said, span) {
+            self.cover_held(subject, said, span);
         }
     }
 
@@ -292,7 +304,7 @@ impl Fuse {
     }
 
     fn hold(&mut self, flow: &Judged<'_>, sayings: Sayings, now_ns: u64) {
-        let verdict = Verdict {
+        let verdict = Box::new(Verdict {
             record: flow.record.clone(),
             features: *flow.features,
             payload: flow.payload.clone(),
@@ -301,7 +313,7 @@ impl Fuse {
             confidence: 1.0,
             witnesses: Vec::new(),
             incident: None,
-        };
+        });
         self.held_numbers.insert(flow.record.id, self.released + self.held.len() as u64);
         self.held.push_back(Held { verdict, sayings, release_ns: now_ns.saturating_add(self.hold_ns) });
     }
@@ -327,7 +339,7 @@ impl Fuse {
     /// The class with most confidence. What is merely unusual never outvotes a named class, nor does the mark of a tool,
     /// which does not say what it was used for.
     fn decide(&self, held: Held) -> Verdict {
-        let mut verdict = held.verdict;
+        let mut verdict = *held.verdict;
         verdict.witnesses = held.sayings.iter().map(|said| said.score).collect();
         verdict.witnesses.sort_by_key(|said| (said.witness, said.class));
         let rank = |said: &Said| (plainness(&said.score), confidence(&verdict.witnesses, said.score.class));
@@ -364,6 +376,17 @@ impl Fuse {
     }
 }
 
+/// The service that a signature of one flow speaks of as a whole: a bot talks to its controller, and a guesser to what he
+/// guesses at, in many connections of which one may hold what the rule looks for.
+fn service_of(finding: &Finding) -> Option<Subject> {
+    let told = finding.witness == Witness::Signature && finding.score >= TOLD_FROM;
+    if !told || !matches!(finding.class, Class::C2 | Class::BruteForce) {
+        return None;
+    }
+    let key = &finding.exemplar;
+    Some(Subject::Service { src: key.src, dst: key.dst, dst_port: key.dst_port, proto: key.proto })
+}
+
 /// An entry that names what the finding does not have never silences it.
 fn allows(entry: &AllowEntry, finding: &Finding, now_ns: u64) -> bool {
     let key = &finding.exemplar;
@@ -380,43 +403,25 @@ fn allows(entry: &AllowEntry, finding: &Finding, now_ns: u64) -> bool {
         && entry.covers(source, target, port.unwrap_or(0), finding.class.name(), finding.kind, now_ns)
 }
 
-/// Findings on flows that have not ended.
-#[derive(Default)]
-struct Marks {
-    flows: BTreeMap<u64, (u64, Sayings)>,
-    /// Flow ids by age of the mark.
-    ages: BTreeMap<u64, u64>,
-    next_age: u64,
-    evicted: u64,
-}
+/// Findings on flows that have not ended, by flow; the flow that has been marked longest is forgotten first.
+struct Marks(BoundedMap<u64, Sayings>);
 
 impl Marks {
+    fn new(hash_seed: u64) -> Self {
+        Self(BoundedMap::new(MARKS_MAX, hash_seed))
+    }
+
     /// Tells whether the incident is new to the flow.
     fn add(&mut self, id: u64, said: Said) -> bool {
-        if let Some((_, sayings)) = self.flows.get_mut(&id) {
+        // Looked up without a touch, which would make it younger.
+        if let Some(sayings) = self.0.peek_mut(&id) {
             return add_saying(sayings, said);
         }
-        if self.flows.len() >= MARKS_MAX
-            && let Some((_, oldest)) = self.ages.pop_first()
-        {
-            self.flows.remove(&oldest);
-            self.evicted += 1;
-        }
-        let mut sayings = Sayings::new();
-        add_saying(&mut sayings, said);
-        self.flows.insert(id, (self.next_age, sayings));
-        self.ages.insert(self.next_age, id);
-        self.next_age += 1;
+        add_saying(self.0.touch_or_insert(&id, Sayings::new), said);
         true
     }
 
     fn take(&mut self, id: u64) -> Sayings {
-        match self.flows.remove(&id) {
-            Some((age, sayings)) => {
-                self.ages.remove(&age);
-                sayings
-            }
-            None => Sayings::new(),
-        }
+        self.0.remove(&id).unwrap_or_default()
     }
 }

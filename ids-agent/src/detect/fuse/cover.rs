@@ -1,7 +1,8 @@
 //! Findings on hosts and services that are in force, and the flows they concern.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use foldhash::quality::FixedState;
 use smallvec::SmallVec;
 
 use super::Said;
@@ -33,7 +34,10 @@ struct Entry {
 }
 
 pub(super) struct Covers {
-    subjects: BTreeMap<Subject, Entry>,
+    /// Never walked through: their order is nobody's.
+    subjects: HashMap<Subject, Entry, FixedState>,
+    /// How many of them are sources, targets, pairs and services: most flows are asked of in vain.
+    kinds: [usize; 4],
     ends: BTreeMap<(u64, Subject), ()>,
     slack_ns: u64,
     keep_ns: u64,
@@ -43,9 +47,10 @@ pub(super) struct Covers {
 impl Covers {
     /// A finding reaches `slack_ns` beyond its own span. It is kept until the last flow that it
     /// concerns has fallen silent for `idle_ns` and ended.
-    pub(super) fn new(slack_ns: u64, idle_ns: u64) -> Self {
+    pub(super) fn new(slack_ns: u64, idle_ns: u64, hash_seed: u64) -> Self {
         let keep_ns = slack_ns.saturating_mul(2).saturating_add(idle_ns);
-        Self { subjects: BTreeMap::new(), ends: BTreeMap::new(), slack_ns, keep_ns, evicted: 0 }
+        let subjects = HashMap::with_hasher(FixedState::with_seed(hash_seed));
+        Self { subjects, kinds: [0; 4], ends: BTreeMap::new(), slack_ns, keep_ns, evicted: 0 }
     }
 
     pub(super) fn evicted(&self) -> u64 {
@@ -58,7 +63,12 @@ impl Covers {
         if !self.subjects.contains_key(&subject) && self.subjects.len() >= COVERS_MAX {
             self.evict();
         }
-        let entry = self.subjects.entry(subject).or_default();
+        let kind = kind_of(subject);
+        let kinds = &mut self.kinds;
+        let entry = self.subjects.entry(subject).or_insert_with(|| {
+            count(kinds, kind, 1);
+            Entry::default()
+        });
         if end_ns > entry.end_ns {
             self.ends.remove(&(entry.end_ns, subject));
             self.ends.insert((end_ns, subject), ());
@@ -87,9 +97,6 @@ impl Covers {
 
     /// Calls `tell` with every finding in force that concerns the flow.
     pub(super) fn of(&self, record: &FlowRecord, mut tell: impl FnMut(Said)) {
-        if self.subjects.is_empty() {
-            return;
-        }
         let key = &record.key;
         let subjects = [
             Subject::Source { src: key.src },
@@ -97,7 +104,7 @@ impl Covers {
             Subject::Pair { src: key.src, dst: key.dst },
             Subject::Service { src: key.src, dst: key.dst, dst_port: key.dst_port, proto: key.proto },
         ];
-        for subject in subjects {
+        for (subject, _) in subjects.into_iter().zip(self.kinds).filter(|(_, known)| *known > 0) {
             for cover in self.subjects.get(&subject).into_iter().flat_map(|entry| &entry.covers) {
                 if self.concerns(subject, cover.said.score.class, (cover.first_ns, cover.last_ns), record) {
                     tell(cover.said);
@@ -130,15 +137,38 @@ impl Covers {
         {
             let (end_ns, subject) = (*end_ns, *subject);
             self.ends.remove(&(end_ns, subject));
-            self.subjects.remove(&subject);
+            self.remove(subject);
+        }
+    }
+
+    fn remove(&mut self, subject: Subject) {
+        if self.subjects.remove(&subject).is_some() {
+            count(&mut self.kinds, kind_of(subject), -1);
         }
     }
 
     fn evict(&mut self) {
         if let Some(((_, subject), ())) = self.ends.pop_first() {
-            self.subjects.remove(&subject);
+            self.remove(subject);
             self.evicted += 1;
         }
+    }
+}
+
+/// Its place among the kinds that are asked of; a flow has none, for what is said of one is no cover.
+const fn kind_of(subject: Subject) -> usize {
+    match subject {
+        Subject::Source { .. } => 0,
+        Subject::Target { .. } => 1,
+        Subject::Pair { .. } => 2,
+        Subject::Service { .. } => 3,
+        Subject::Flow { .. } => usize::MAX,
+    }
+}
+
+fn count(kinds: &mut [usize; 4], kind: usize, change: isize) {
+    if let Some(known) = kinds.get_mut(kind) {
+        *known = known.saturating_add_signed(change);
     }
 }
 

@@ -409,9 +409,11 @@ fn strengthen(scores: &mut Vec<WitnessScore>, said: WitnessScore) {
     match scores.iter_mut().find(|earlier| earlier.witness == said.witness && earlier.class == said.class) {
         Some(earlier) if earlier.score >= said.score => {}
         Some(earlier) => *earlier = said,
-        None => scores.push(said),
+        None => {
+            scores.push(said);
+            scores.sort_by_key(|said| (said.witness, said.class));
+        }
     }
-    scores.sort_by_key(|said| (said.witness, said.class));
 }
 
 /// Two witnesses that agree on the class raise a low severity to medium.
