@@ -20,8 +20,9 @@ use std::{
 
 use clap::Parser;
 use ids_agent::{
+    config::SuricataSettings,
     supervisor::StopFlag,
-    suricata::{CaptureRules, CaptureSuricata},
+    suricata::{CaptureRules, CaptureSuricata, local_rules},
 };
 use ids_tests::{
     archive,
@@ -98,6 +99,7 @@ fn run(args: &Args) -> Result<(), AnyError> {
         let settings = CaptureRules {
             program: PathBuf::from("suricata"),
             rules: args.suricata_rules.clone(),
+            local_rules: local_rules(&SuricataSettings::default()),
             home_networks: Vec::new(),
         };
         // Its rules are loaded once; captures go through it one after the other.

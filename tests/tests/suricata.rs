@@ -119,7 +119,8 @@ fn every_alert_finds_its_flow_and_every_flow_has_suricatas_id() {
     let all = folder.path().join("all.rules");
     let text: Vec<Vec<u8>> = archive::files(&rules, &[".rules"]).iter().map(|file| fs::read(file).unwrap()).collect();
     fs::write(&all, text.join(&b'\n')).unwrap();
-    let settings = CaptureRules { program: "suricata".into(), rules: Some(all), home_networks: Vec::new() };
+    let settings =
+        CaptureRules { program: "suricata".into(), rules: Some(all), local_rules: None, home_networks: Vec::new() };
     let stop = StopFlag::default();
     let mut suricata = CaptureSuricata::start(&settings, &stop).unwrap();
     assert!(suricata.rules_loaded() > 10_000, "{} rules", suricata.rules_loaded());

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     eve::{EveDetail, EveEvent, read_whole},
     pipeline::Control,
-    suricata::{CaptureRules, CaptureSuricata, CapturesError},
+    suricata::{CaptureRules, CaptureSuricata, CapturesError, local_rules},
 };
 
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub(super) struct HearArgs {
     /// Run Suricata on the same captures, and join what it says with what the agent sees
     #[arg(long)]
     pub(super) suricata: bool,
-    /// Rules for Suricata: a file, or a folder of them [default: those of this machine]
+    /// Rules for Suricata beside the shipped ones: a file, or a folder of them [default: those of this machine]
     #[arg(long, value_name = "PATH", requires = "suricata")]
     pub(super) suricata_rules: Option<PathBuf>,
     /// Join what Suricata said of the capture in this eve.json, plain or packed with gzip or zstd
@@ -70,6 +70,7 @@ impl Ears {
         let settings = CaptureRules {
             program: config.suricata.program.clone(),
             rules: args.suricata_rules.clone(),
+            local_rules: local_rules(&config.suricata),
             home_networks: config.site.home_networks.iter().map(ToString::to_string).collect(),
         };
         let suricata = CaptureSuricata::start(&settings, &control.stop).map_err(Failure::other)?;

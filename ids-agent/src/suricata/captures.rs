@@ -26,6 +26,10 @@ use crate::{
 const YAML: &str = include_str!("captures.yaml");
 /// Networks that count as the inside, beside those of the configuration: private and local ones.
 const HOME_NETWORKS: &str = "192.168.0.0/16,10.0.0.0/8,172.16.0.0/12,fc00::/7,fe80::/10";
+/// Where attackers are. Of a network that nobody described it is not known: two of its private addresses may be one of them and a
+/// victim, which rules that look at what comes from outside would pass over.
+const ANYWHERE: &str = "any";
+const OUTSIDE: &str = "!$HOME_NET";
 /// Where Debian and suricata-update put rules.
 const RULES_USUAL: [&str; 3] =
     ["/var/lib/suricata/rules/suricata.rules", "/var/lib/suricata/rules", "/etc/suricata/rules"];
@@ -39,6 +43,10 @@ const END_DEADLINE: Duration = Duration::from_secs(5);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 /// What it says, within its folder.
 const SAID: &str = "said";
+/// The longest packet of IP, behind the longest header of a link.
+const FRAME_BYTES_MAX: usize = 65_535 + 64;
+/// Stands for bytes that were not captured: in no protocol, and in no padding or sled that a rule looks for.
+static FILLING: [u8; FRAME_BYTES_MAX] = [0xa7; FRAME_BYTES_MAX];
 /// Rules read of all files together.
 const RULES_BYTES_MAX: u64 = 1 << 30;
 
@@ -75,6 +83,8 @@ pub struct CaptureRules {
     pub program: PathBuf,
     /// A file of rules, or a folder of them; without it those of the machine.
     pub rules: Option<PathBuf>,
+    /// Rules beside them, such as those that come with the agent.
+    pub local_rules: Option<PathBuf>,
     /// Networks that count as the inside, beside the private ones.
     pub home_networks: Vec<String>,
 }
@@ -94,16 +104,20 @@ impl CaptureSuricata {
     pub fn start(settings: &CaptureRules, stop: &StopFlag) -> Result<Self, CapturesError> {
         let rules = match &settings.rules {
             Some(path) => path.clone(),
-            None => RULES_USUAL.iter().map(PathBuf::from).find(|path| has_rules(path)).ok_or(CapturesError::NoRules)?,
+            None => {
+                let usual = RULES_USUAL.iter().map(PathBuf::from).find(|path| has_rules(path));
+                usual.or_else(|| settings.local_rules.clone()).ok_or(CapturesError::NoRules)?
+            }
         };
         let folder = tempfile::Builder::new().prefix("ids-agent-").tempdir().map_err(CapturesError::Run)?;
         let within = |name: &str| folder.path().join(name);
-        gather(&rules, &within("all.rules"))?;
+        gather(&rules, settings.local_rules.as_deref(), &within("all.rules"))?;
         let home: Vec<&str> = std::iter::once(HOME_NETWORKS)
             .chain(settings.home_networks.iter().map(String::as_str).filter(|network| is_prefix(network)))
             .collect();
-        fs::write(within("suricata.yaml"), YAML.replace("@HOME_NETWORKS@", &home.join(",")))
-            .map_err(CapturesError::Run)?;
+        let external = if settings.home_networks.is_empty() { ANYWHERE } else { OUTSIDE };
+        let yaml = YAML.replace("@HOME_NETWORKS@", &home.join(",")).replace("@EXTERNAL_NETWORKS@", external);
+        fs::write(within("suricata.yaml"), yaml).map_err(CapturesError::Run)?;
         let said = File::create(within(SAID)).map_err(CapturesError::Run)?;
         let also_said = said.try_clone().map_err(CapturesError::Run)?;
         let socket = within("socket");
@@ -157,7 +171,7 @@ impl CaptureSuricata {
         })
     }
 
-    /// A capture as Suricata reads it: packed ones, and kinds that it does not know, are written anew.
+    /// A capture as Suricata reads it: packed ones, kinds that it does not know, and those that were cut short are written anew.
     fn plain(&self, capture: &Path) -> Result<PathBuf, CapturesError> {
         if capture.as_os_str() == "-" {
             return Err(CapturesError::StandardInput);
@@ -173,7 +187,7 @@ impl CaptureSuricata {
                 | [0x4d, 0x3c, 0xb2, 0xa1]
                 | [0x0a, 0x0d, 0x0d, 0x0a]
         );
-        if read.is_ok() && is_plain {
+        if read.is_ok() && is_plain && !is_cut(capture) {
             return fs::canonicalize(capture).map_err(CapturesError::Run);
         }
         let plain = self.folder.path().join("plain.pcap");
@@ -246,10 +260,12 @@ fn has_rules(path: &Path) -> bool {
     rule_files(path).is_ok_and(|files| files.iter().any(|file| file.metadata().is_ok_and(|facts| facts.len() > 0)))
 }
 
-/// Puts all rules into one file: Suricata's `-S` takes one.
-fn gather(rules: &Path, into: &Path) -> Result<(), CapturesError> {
+/// Puts all rules into one file: Suricata's `-S` takes one. Of several with one number it takes one, so that it does no harm
+/// where the local ones stand among the others already.
+fn gather(rules: &Path, local: Option<&Path>, into: &Path) -> Result<(), CapturesError> {
     let failed = |source| CapturesError::Rules { path: rules.to_owned(), source };
-    let files = rule_files(rules).map_err(failed)?;
+    let mut files: Vec<PathBuf> = local.filter(|local| local.is_file()).map(Path::to_owned).into_iter().collect();
+    files.extend(rule_files(rules).map_err(failed)?);
     let mut out = BufWriter::new(File::create(into).map_err(CapturesError::Run)?);
     let mut left = RULES_BYTES_MAX;
     for file in files {
@@ -260,7 +276,25 @@ fn gather(rules: &Path, into: &Path) -> Result<(), CapturesError> {
     out.flush().map_err(failed)
 }
 
-/// Writes the frames of a capture as a plain pcap in nanoseconds: those of its first link type.
+/// Whether a frame of the capture is shorter than it was on the wire.
+fn is_cut(capture: &Path) -> bool {
+    let Ok(mut frames) = Frames::open(capture) else { return false };
+    // Where it stops making sense Suricata stops too.
+    while let Ok(Some(frame)) = frames.step() {
+        if missing(frame.bytes, frame.wire_len) > 0 {
+            return true;
+        }
+    }
+    false
+}
+
+/// Bytes that were not captured; none where the length on the wire is no length of a frame.
+fn missing(bytes: &[u8], wire_len: usize) -> usize {
+    if wire_len <= FRAME_BYTES_MAX { wire_len.saturating_sub(bytes.len()) } else { 0 }
+}
+
+/// Writes the frames of a capture as a plain pcap in nanoseconds: those of its first link type. Suricata passes over a packet
+/// that is shorter than its header says, and with it over the rest of its stream: what was cut off is filled up.
 fn rewrite(capture: &Path, into: &Path) -> Result<(), CapturesError> {
     let mut frames = Frames::open(capture)?;
     let mut out = BufWriter::new(File::create(into).map_err(CapturesError::Run)?);
@@ -278,18 +312,20 @@ fn rewrite(capture: &Path, into: &Path) -> Result<(), CapturesError> {
         if link != Some(frame.link) {
             continue;
         }
+        let filled = missing(frame.bytes, frame.wire_len);
         let at_ns = frame.at_ns.unwrap_or(last_ns);
         last_ns = at_ns;
         let words = [
             u32::try_from(at_ns / 1_000_000_000).unwrap_or(u32::MAX),
             (at_ns % 1_000_000_000) as u32,
-            u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX),
+            u32::try_from(frame.bytes.len() + filled).unwrap_or(u32::MAX),
             u32::try_from(frame.wire_len).unwrap_or(u32::MAX),
         ];
         for word in words {
             write(&word.to_le_bytes())?;
         }
         write(frame.bytes)?;
+        write(FILLING.get(..filled).unwrap_or_default())?;
     }
     out.flush().map_err(CapturesError::Run)
 }
