@@ -16,11 +16,13 @@ use crate::labels::Label;
 mod evasion;
 mod figures;
 mod joined;
+mod reliability;
 mod report;
 mod silence;
 
 pub use evasion::{Evasion, Tried};
 pub use joined::{JoinCount, Joined, Pair};
+pub use reliability::{Band, Told};
 pub use report::{Report, report};
 pub use silence::{Silence, of_capture as silence_of};
 
@@ -145,6 +147,8 @@ pub struct Scored {
     pub said: BTreeMap<Voice, Said>,
     /// Why no right alert came of an attack, where it was looked for.
     pub silence: Option<Silence>,
+    /// Every alert line, with what it was told with.
+    pub told: Vec<Told>,
 }
 
 impl Scored {
@@ -182,8 +186,12 @@ pub fn score(label: &Label, flows: &str, alerts: &str) -> Result<Scored, String>
         (voice, said)
     });
     let said = said.collect();
+    let right =
+        |alert: &Alert| family.is_told_by(alert.opinion.class) && began_us.is_none_or(|began| alert.at_us >= began);
+    let told = alerts.iter().map(|alert| Told { confidence: alert.confidence, right: right(alert) }).collect();
     let benign_secs = if family == Family::Benign { busy_us(&flows) as f64 / 1e6 } else { 0.0 };
-    Ok(Scored { path: label.path.clone(), source: label.source.clone(), family, benign_secs, said, silence: None })
+    let (path, source) = (label.path.clone(), label.source.clone());
+    Ok(Scored { path, source, family, benign_secs, said, silence: None, told })
 }
 
 /// The attack flows that the agent's flow lines tell of, in their initiator's direction.
@@ -244,6 +252,7 @@ struct Flow {
 struct Alert {
     /// When the agent spoke, unless it waited for the end of a flow before.
     at_us: i64,
+    confidence: f64,
     opinion: Opinion,
 }
 
@@ -276,6 +285,13 @@ struct Span {
 #[derive(Debug, Deserialize)]
 struct AlertLine {
     timestamp: String,
+    ids: AlertIds,
+}
+
+#[derive(Debug, Deserialize)]
+struct AlertIds {
+    confidence: f64,
+    #[serde(flatten)]
     ids: Ids,
 }
 
@@ -327,7 +343,7 @@ impl TryFrom<AlertLine> for Alert {
     fn try_from(line: AlertLine) -> Result<Self, String> {
         // The line has the time of the last packet that it rests on.
         let at_us = (micros(&line.timestamp)?.div_euclid(TICK_US) + 1) * TICK_US;
-        Ok(Self { at_us, opinion: line.ids.into() })
+        Ok(Self { at_us, confidence: line.ids.confidence, opinion: line.ids.ids.into() })
     }
 }
 
@@ -409,7 +425,7 @@ mod tests {
         assert!(score(&label, "", "").is_ok());
         let error = score(&label, "", "{\"timestamp\": 1}").unwrap_err();
         assert!(error.contains("line 1"), "{error}");
-        let odd = r#"{"timestamp":"yesterday","ids":{"class":"flood","witnesses":[]}}"#;
+        let odd = r#"{"timestamp":"yesterday","ids":{"class":"flood","confidence":0.5,"witnesses":[]}}"#;
         assert!(score(&label, "", odd).unwrap_err().contains("yesterday"));
     }
 
@@ -422,7 +438,7 @@ mod tests {
         };
         let alert = |class: &str, at: &str| {
             let ids = format!(
-                r#"{{"class":"{class}","witnesses":[{{"witness":"classifier","class":"{class}","score":0.5}}]}}"#
+                r#"{{"class":"{class}","confidence":0.4,"witnesses":[{{"witness":"classifier","class":"{class}","score":0.5}}]}}"#
             );
             format!(r#"{{"timestamp":"2026-03-01T12:00:{at}+0000","ids":{ids}}}"#) + "\n"
         };

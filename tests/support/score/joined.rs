@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Family, Report, Scored, Voice, report,
+    Band, Family, Report, Scored, Voice,
+    reliability::{bands, reliability_table},
+    report,
     report::{Figures, decimal, percent, table},
 };
 
@@ -43,6 +45,9 @@ pub struct Joined {
     /// Every line of Suricata's in benign captures, told or not.
     pub suricata_benign_alerts: u64,
     pub suricata_alerts_per_1000_benign: Option<f64>,
+    /// Whether the joint confidence is what it says, and that without Suricata.
+    pub reliability: Vec<Band>,
+    pub reliability_alone: Vec<Band>,
     pub with: Report,
     pub alone: Report,
 }
@@ -60,6 +65,7 @@ impl Joined {
             benign_alerts += if pair.with.family == Family::Benign { pair.join.alerts } else { 0 };
         }
         let (alone, with): (Vec<_>, Vec<_>) = pairs.into_iter().map(|pair| (pair.alone, pair.with)).unzip();
+        let (reliability, reliability_alone) = (bands(&with), bands(&alone));
         let (alone, with) = (report(&alone), report(&with));
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
         let named = join.joined + join.orphans - join.orphans_by_reason.no_tuple;
@@ -69,6 +75,8 @@ impl Joined {
             join,
             suricata_benign_alerts: benign_alerts,
             suricata_alerts_per_1000_benign: share(1_000 * benign_alerts, with.total.benign_flows),
+            reliability,
+            reliability_alone,
             with,
             alone,
         }
@@ -128,6 +136,7 @@ impl Joined {
         [
             table(&header, rows.into_iter()),
             table(&["what", "met"], bars.into_iter()),
+            reliability_table(&self.reliability, &self.reliability_alone),
             format!(
                 "Suricata with {} rules gave {} alerts: {} joined; {} orphans, of which {} name no flow; {} of those that name \
                  one are joined. {} signatures of flows are worth telling by themselves.\n",
