@@ -3,6 +3,8 @@
 
 mod memory;
 mod report;
+mod suricata;
+mod traffic;
 
 use std::{
     fs,
@@ -33,7 +35,10 @@ pub(crate) struct Args {
     /// How long the memory of the agent is watched under traffic.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..=600))]
     soak_secs: u64,
-    /// Writes the figures into docs/performance.md.
+    /// Rules that Suricata has in its part, beside the shipped ones: a file, or a folder of them.
+    #[arg(long, value_name = "PATH")]
+    suricata_rules: Option<PathBuf>,
+    /// Writes the figures of the parts that were measured into docs/performance.md; the other parts stay as they are.
     #[arg(long)]
     write: bool,
 }
@@ -52,10 +57,12 @@ pub(crate) enum Part {
     Join,
     /// Memory of the agent, idle and under traffic.
     Memory,
+    /// CPU of the agent against that of the Suricata that it manages.
+    Suricata,
 }
 
 impl Part {
-    /// The bench program that measures it; memory is measured from outside.
+    /// The bench program that measures it; what the whole agent takes is measured from outside.
     fn program(self) -> Option<&'static str> {
         match self {
             Self::Kernel => Some("bench-kernel"),
@@ -63,7 +70,7 @@ impl Part {
             Self::Models => Some("bench-models"),
             Self::Eve => Some("bench-eve"),
             Self::Join => Some("bench-join"),
-            Self::Memory => None,
+            Self::Memory | Self::Suricata => None,
         }
     }
 
@@ -75,6 +82,7 @@ impl Part {
             Self::Eve => "eve",
             Self::Join => "join",
             Self::Memory => "memory",
+            Self::Suricata => "suricata",
         }
     }
 }
@@ -90,9 +98,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for part in parts {
         interrupt.check()?;
         println!("bench: {}", part.name());
-        let found = match part.program() {
-            Some(program) => measure(&release.join(program))?,
-            None => memory::measure(&release.join("ids-agent"), args.soak_secs, &interrupt)?,
+        let agent = release.join("ids-agent");
+        let found = match (part, part.program()) {
+            (_, Some(program)) => measure(&release.join(program))?,
+            (Part::Suricata, None) => suricata::measure(&agent, args.suricata_rules.as_deref(), &interrupt)?,
+            (_, None) => memory::measure(&agent, args.soak_secs, &interrupt)?,
         };
         results.add(part.name(), &found)?;
     }
@@ -102,7 +112,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         fs::write(path, text + "\n").with_context(|| format!("`{}` cannot be written", path.display()))?;
     }
     if args.write {
-        page::write(&workspace::root()?.join("docs/performance.md"), "bench", &results.table())?;
+        let path = workspace::root()?.join("docs/performance.md");
+        for part in parts {
+            page::write(&path, &format!("bench {}", part.name()), &results.table_of(part.name()))?;
+        }
     }
     Ok(if results.all_within() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -110,12 +123,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn build(parts: &[Part]) -> Result<()> {
     println!("bench: building with full optimisation; the first time takes several minutes");
     let mut command = workspace::cargo()?;
-    command.args(["build", "--release", "--features", "ids-agent/ort"]);
+    command.args(["build", "--release"]).args(workspace::TEST_SET);
     for part in parts {
-        match part.program() {
-            Some(program) => command.args(["--package", "ids-tests", "--bin", program]),
-            None => command.args(["--package", "ids-agent", "--bin", "ids-agent"]),
-        };
+        command.args(["--bin", part.program().unwrap_or("ids-agent")]);
     }
     must(&mut command)
 }

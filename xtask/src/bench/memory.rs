@@ -20,7 +20,7 @@ use crate::{
     workspace,
 };
 
-const PORT: &str = "127.0.0.1:9478";
+pub(super) const PORT: &str = "127.0.0.1:9478";
 const READY_MAX: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(10);
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
@@ -164,12 +164,12 @@ fn page(gateway: &Namespace) -> Result<Metrics> {
     Ok(Metrics { text: fetch(gateway, "/metrics")? })
 }
 
-fn fetch(gateway: &Namespace, path: &str) -> Result<String> {
+pub(super) fn fetch(gateway: &Namespace, path: &str) -> Result<String> {
     let mut command = gateway.command(Path::new("curl"));
     quiet(command.args(["-sSf", "--max-time", "5", "--noproxy", "*"]).arg(format!("http://{PORT}{path}")))
 }
 
-fn pause(long: Duration, interrupt: &Interrupt) -> Result<()> {
+pub(super) fn pause(long: Duration, interrupt: &Interrupt) -> Result<()> {
     let until = Instant::now() + long;
     while Instant::now() < until {
         interrupt.check()?;

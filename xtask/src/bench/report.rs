@@ -71,9 +71,18 @@ impl Results {
 
     /// As Markdown, which reads well on a terminal too.
     pub(super) fn table(&self) -> String {
+        self.rows(|_| true)
+    }
+
+    /// The same of one part.
+    pub(super) fn table_of(&self, part: &str) -> String {
+        self.rows(|one| one == part)
+    }
+
+    fn rows(&self, wanted: impl Fn(&str) -> bool) -> String {
         let mut table =
             String::from("| part | ratio | median | lowest to highest round | at most |\n|---|---|---|---|---|\n");
-        for ((part, name), ratio) in &self.ratios {
+        for ((part, name), ratio) in self.ratios.iter().filter(|((part, _), _)| wanted(part)) {
             let bar = ratio.bar.map_or_else(String::new, |bar| format!("{bar}"));
             let missed = if ratio.within() { "" } else { " **missed**" };
             let name = name.replace('_', " ");
@@ -103,6 +112,7 @@ mod tests {
         results.add("replay", &json!({ "ratios": { "full": { "median": 14.0, "bar": 12.0 } } }))?;
         assert!(!results.all_within());
         assert!(results.table().contains("| replay | full | 14.00 **missed** |"));
+        assert!(results.table_of("kernel").contains("hot") && !results.table_of("kernel").contains("replay"));
         assert_eq!(results.json()["ratios"]["kernel.hot"]["within"], json!(true));
         Ok(())
     }
