@@ -250,7 +250,7 @@ fn of_units(guess: Guess, place: Place, pieces: &Pieces<'_>, contexts: &mut Cont
         lines::overlong(guess, unit, signs);
         machine_code::signs(guess, unit.bytes, signs);
         // A capture that begins inside a page.
-        signs.merge(pages::signs(unit.bytes));
+        signs.merge(pages::signs(&normal::plain(unit.bytes)));
     }
     if http.is_none() && guess == Guess::Nothing {
         smb::signs(pieces.bytes, signs);

@@ -109,41 +109,54 @@ fn entity(rest: &[u8]) -> Option<(u8, usize)> {
     Some((value, skipped + count + semicolon))
 }
 
+/// What each byte becomes where nothing special stands around it: lower case, and one kind of space.
+static TIDY: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = match byte as u8 {
+            0 | 0x09..=0x0d | 0x20 | 0xa0 => b' ',
+            other => other.to_ascii_lowercase(),
+        };
+        byte += 1;
+    }
+    table
+};
+
 /// Lower case; comments and runs of white space and zeros become one space.
 fn tidied(text: &[u8]) -> Vec<u8> {
-    let mut out: Vec<u8> = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, behind)) = rest.split_first() {
+    // Every byte sampled of a page comes through here: written in any case, and counted where it stays.
+    let mut out = vec![0; text.len()];
+    let (mut at, mut filled, mut after_space) = (0, 0, false);
+    while let Some(&first) = text.get(at) {
+        let mut byte = TIDY.get(usize::from(first)).copied().unwrap_or(first);
         let mut length = 1;
-        let byte = match first {
-            b'/' if behind.first() == Some(&b'*') => match behind.get(1) {
-                // MySQL runs what stands in `/*! ... */`.
-                Some(b'!') => {
-                    let version = behind.get(2..).unwrap_or(&[]).iter().take_while(|b| b.is_ascii_digit()).count();
-                    length = 3 + version;
-                    b' '
-                }
-                _ => match rest.windows(2).skip(2).position(|pair| pair == b"*/") {
-                    Some(at) => {
-                        length = at + 4;
-                        b' '
-                    }
-                    None => first,
-                },
-            },
-            b'*' if behind.first() == Some(&b'/') => {
-                length = 2;
-                b' '
-            }
-            0 | 0x09..=0x0d | 0x20 | 0xa0 => b' ',
-            _ => first.to_ascii_lowercase(),
-        };
-        if byte != b' ' || out.last() != Some(&b' ') {
-            out.push(byte);
+        if matches!(first, b'/' | b'*')
+            && let Some(comment) = comment(text.get(at..).unwrap_or(&[]))
+        {
+            (byte, length) = (b' ', comment);
         }
-        rest = rest.get(length..).unwrap_or(&[]);
+        if let Some(place) = out.get_mut(filled) {
+            *place = byte;
+        }
+        let is_space = byte == b' ';
+        filled += usize::from(!(is_space && after_space));
+        after_space = is_space;
+        at += length;
     }
+    out.truncate(filled);
     out
+}
+
+/// Bytes of the comment, or of its end, that `rest` begins with.
+fn comment(rest: &[u8]) -> Option<usize> {
+    match rest {
+        // MySQL runs what stands in `/*! ... */`.
+        [b'/', b'*', b'!', behind @ ..] => Some(3 + behind.iter().take_while(|byte| byte.is_ascii_digit()).count()),
+        [b'/', b'*', behind @ ..] => memchr::memmem::find(behind, b"*/").map(|at| at + 4),
+        [b'*', b'/', ..] => Some(2),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +187,50 @@ mod tests {
         assert_eq!(normal(b"..%c0%af..%c1%9cetc"), b"../..\\etc");
     }
 
+    /// As one would write it down: lower case; comments and runs of white space and zeros become one space.
+    fn tidied_byte_by_byte(text: &[u8]) -> Vec<u8> {
+        let mut out: Vec<u8> = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((&first, behind)) = rest.split_first() {
+            let mut length = 1;
+            let byte = match first {
+                b'/' if behind.first() == Some(&b'*') => match behind.get(1) {
+                    // MySQL runs what stands in `/*! ... */`.
+                    Some(b'!') => {
+                        let version = behind.get(2..).unwrap_or(&[]).iter().take_while(|b| b.is_ascii_digit()).count();
+                        length = 3 + version;
+                        b' '
+                    }
+                    _ => match rest.windows(2).skip(2).position(|pair| pair == b"*/") {
+                        Some(at) => {
+                            length = at + 4;
+                            b' '
+                        }
+                        None => first,
+                    },
+                },
+                b'*' if behind.first() == Some(&b'/') => {
+                    length = 2;
+                    b' '
+                }
+                0 | 0x09..=0x0d | 0x20 | 0xa0 => b' ',
+                _ => first.to_ascii_lowercase(),
+            };
+            if byte != b' ' || out.last() != Some(&b' ') {
+                out.push(byte);
+            }
+            rest = rest.get(length..).unwrap_or(&[]);
+        }
+        out
+    }
+
     proptest! {
+        #[test]
+        fn it_is_tidied_as_one_would_write_it_down(bytes in prop::collection::vec(prop::sample::select(b"/*!5 a\tB\0\xa0x%".to_vec()), 0..80), any: Vec<u8>) {
+            prop_assert_eq!(tidied(&bytes), tidied_byte_by_byte(&bytes));
+            prop_assert_eq!(tidied(&any), tidied_byte_by_byte(&any));
+        }
+
         #[test]
         fn no_input_grows(bytes: Vec<u8>) {
             prop_assert!(normal(&bytes).len() <= bytes.len());

@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 use super::{
     SignKind::MaliciousPage,
     Signs,
-    normal::plain,
     patterns::{Matcher, Pattern, Place},
 };
 
@@ -71,11 +70,11 @@ static MATCHER: LazyLock<Matcher> = LazyLock::new(|| Matcher::new(PAGE));
 /// Units of `%uxxxx` that a page must hold before their values are looked at.
 const ESCAPES_MIN: usize = 16;
 
-pub(super) fn signs(bytes: &[u8]) -> Signs {
+/// Signs in a page as `plain` leaves it.
+pub(super) fn signs(text: &[u8]) -> Signs {
     let mut signs = Signs::default();
-    let text = plain(bytes);
-    MATCHER.find(Place::Body, &text, &mut signs);
-    if let Some(at) = code_in_escapes(&text) {
+    MATCHER.find(Place::Body, text, &mut signs);
+    if let Some(at) = code_in_escapes(text) {
         signs.add(MaliciousPage, 85, text.get(at..text.len().min(at + 48)).unwrap_or(&[]));
     }
     signs.settle()
@@ -123,10 +122,10 @@ fn is_text(unit: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::signs::patterns::check_tables;
+    use crate::payload::signs::{normal::plain, patterns::check_tables};
 
     fn sureness(page: &str) -> u8 {
-        signs(page.as_bytes()).iter().map(|sign| sign.sureness).max().unwrap_or(0)
+        signs(&plain(page.as_bytes())).iter().map(|sign| sign.sureness).max().unwrap_or(0)
     }
 
     #[test]

@@ -70,14 +70,16 @@ pub(super) fn signs(part: Part, unit: Unit<'_>) -> Signs {
         Part::RequestBody => body(Form::Unknown, bytes, &mut signs),
         Part::Answer => {
             let (head, body) = head_and_body(bytes);
-            ANSWER.find(Place::Body, &plain(body), &mut signs);
+            let text = plain(body);
+            ANSWER.find(Place::Body, &text, &mut signs);
             program(head, body, &mut signs);
             kits::answer(head, body, &mut signs);
-            signs.merge(pages::signs(body));
+            signs.merge(pages::signs(&text));
         }
         Part::AnswerBody => {
-            ANSWER.find(Place::Body, &plain(bytes), &mut signs);
-            signs.merge(pages::signs(bytes));
+            let text = plain(bytes);
+            ANSWER.find(Place::Body, &text, &mut signs);
+            signs.merge(pages::signs(&text));
         }
     }
     signs
