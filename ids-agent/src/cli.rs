@@ -32,6 +32,7 @@ mod run;
 mod selftest;
 mod summary;
 mod table;
+mod unpin;
 
 use options::{LogChoice, LogShape};
 
@@ -128,6 +129,8 @@ enum Verb {
     Generate(generate::GenerateArgs),
     /// Looks after Suricata's rules
     Rules(rules::RulesArgs),
+    /// Takes off the programs that an agent with pins left counting
+    Unpin(unpin::UnpinArgs),
     /// Runs built-in frames through the kernel program and through the user path, and compares
     Selftest(selftest::SelftestArgs),
     /// Prints the completions of a shell
@@ -199,6 +202,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Intel(args) => intel::run(&args),
         Verb::Generate(args) => generate::run(&args),
         Verb::Rules(args) => rules::run(&args, &log),
+        Verb::Unpin(args) => unpin::run(&args),
         Verb::Selftest(args) => selftest::run(&args),
         Verb::Completions { shell } => {
             let mut out = Vec::new();

@@ -4,7 +4,10 @@
 //! explains every key, and a test compares the two. How a file becomes a `Config`, and how its
 //! mistakes are reported, stands in `config/read.rs`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +75,7 @@ pub struct CaptureSettings {
     pub sets_per_cpu: u32,
     /// Size of the ring buffer: a power of two and a multiple of 65,536.
     pub ring_bytes: u32,
+    pub pin: Pin,
 }
 
 impl Default for CaptureSettings {
@@ -82,7 +86,36 @@ impl Default for CaptureSettings {
             direction: Direction::Both,
             sets_per_cpu: 8_192,
             ring_bytes: 4 << 20,
+            pin: Pin::default(),
         }
+    }
+}
+
+/// Whether the programs go on counting when the agent ends, for the next one to take over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Pin {
+    Switch(bool),
+    /// A directory on a BPF file system.
+    Dir(PathBuf),
+}
+
+impl Pin {
+    /// The directory of those who name none.
+    pub const DIR: &str = "/sys/fs/bpf/ids-agent";
+
+    pub fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Switch(false) => None,
+            Self::Switch(true) => Some(Path::new(Self::DIR)),
+            Self::Dir(dir) => Some(dir),
+        }
+    }
+}
+
+impl Default for Pin {
+    fn default() -> Self {
+        Self::Switch(false)
     }
 }
 

@@ -6,49 +6,63 @@
 //! ```
 //!
 //! Everything detaches when the `Kernel`, or the source made of it, is dropped; and the kernel
-//! detaches it when the process dies.
+//! detaches it when the process dies. Where the settings say so, maps and links are pinned instead: the programs go on
+//! counting, and the next agent goes on with them (docs/capture.md).
 
-use std::{fs::File, io, io::Read as _, mem::offset_of, os::fd::AsFd as _};
+use std::{fs::File, io::Read as _, mem::offset_of, os::fd::AsFd as _, path::Path};
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, Map, MapError, RingBuf},
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
     util::nr_cpus,
 };
 use ids_common::{
-    abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
+    abi::{ABI_VERSION, CounterRow, FlowSet, Handover, Settings, TestWords},
     block::{BlockEntry, BlockKey},
+    counter::Counter,
     limits::{
-        BLOCKS_MAX, IFINDEX_BUCKETS, RING_BYTES_DEFAULT, SAMPLE_BYTES_MAX, SAMPLE_HEADS_MAX, SAMPLE_PACKETS_MAX,
-        SETS_PER_CPU_DEFAULT, SETS_PER_CPU_MAX, SETS_PER_CPU_MIN,
+        BLOCKS_MAX, RING_BYTES_DEFAULT, SAMPLE_BYTES_MAX, SAMPLE_HEADS_MAX, SAMPLE_PACKETS_MAX, SETS_PER_CPU_DEFAULT,
+        SETS_PER_CPU_MAX, SETS_PER_CPU_MIN,
     },
 };
-use thiserror::Error;
 
 use crate::{
     budget::Rung,
+    clock,
     config::{CaptureSettings, FlowSettings, SampleSettings},
-    source::{Batch, SlotState, Totals, live::LiveSource},
+    source::{Batch, SlotState, Totals, blind::Blindness, live::LiveSource},
 };
 
 mod addresses;
 mod attach;
 mod blocks;
 pub mod cost;
+mod earlier;
+mod error;
 pub mod facts;
+mod handover;
 mod interface;
 mod mapping;
+mod pin;
+mod places;
 mod reader;
 mod ring;
 mod routes;
 mod table;
 pub mod test_run;
+mod watch;
 
 pub use addresses::{addresses, all_addresses};
 pub use attach::Attachment;
+use attach::TcKind;
 pub use blocks::Blocks;
+use earlier::Earlier;
+pub use error::KernelError;
+use handover::HandoverWords;
 use mapping::{Access, Mapping};
+use pin::{Left, PINNED_MAPS, PinDir, Shape, Unread};
+use places::{Hands, Places};
 pub use reader::ReadStats;
 use reader::{Grace, Reader};
 use ring::Ring;
@@ -66,64 +80,6 @@ pub const TABLE_BYTES_DEFAULT_MAX: usize = 26 << 20;
 const WORD: usize = size_of::<u64>();
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ids-ebpf.o"));
-
-/// What keeps the kernel side from working.
-#[derive(Debug, Error)]
-pub enum KernelError {
-    #[error("kernel {found} is too old: {}.{} or newer is needed", KERNEL_MIN.0, KERNEL_MIN.1)]
-    KernelTooOld { found: String },
-    #[error("missing capability {missing}: run as root, or give the process CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
-    Capability { missing: String },
-    #[error("sets_per_cpu is {found}, must be a power of two from {SETS_PER_CPU_MIN} to {SETS_PER_CPU_MAX}")]
-    SetsPerCpu { found: u32 },
-    #[error("ring_bytes is {found}, must be a power of two and a multiple of 65536")]
-    RingBytes { found: u32 },
-    #[error("the embedded kernel object is of layout {found}, this agent needs {ABI_VERSION}: rebuild the agent")]
-    Abi { found: u32 },
-    #[error("the embedded kernel object lacks `{name}`: rebuild the agent")]
-    Missing { name: &'static str },
-    #[error("cannot load the kernel object: {cause}")]
-    Load { cause: Box<EbpfError> },
-    #[error("the kernel refuses program `{program}`: {reason}")]
-    Refused { program: &'static str, reason: String },
-    #[error("cannot read map `{name}`: {cause}")]
-    Map { name: &'static str, cause: Box<MapError> },
-    #[error("cannot map `{name}` into memory: {cause}")]
-    Mapping { name: &'static str, cause: io::Error },
-    #[error("cannot read random bytes from /dev/urandom: {cause}")]
-    Random { cause: io::Error },
-    #[error("cannot count the machine's CPUs: {cause}")]
-    Cpus { cause: io::Error },
-    #[error("no interface to attach to: name one with --interface or in [capture] interfaces")]
-    NoInterface,
-    #[error("{found} interfaces are named, the limit is {max}")]
-    TooManyInterfaces { found: usize, max: usize },
-    #[error("interface `{name}` is named twice")]
-    InterfaceTwice { name: String },
-    #[error("unknown interface `{name}`: `ip link` lists those of this machine")]
-    UnknownInterface { name: String },
-    #[error(
-        "interfaces `{first}` and `{second}` have indices equal modulo {IFINDEX_BUCKETS}: watch them with two agents"
-    )]
-    InterfaceBucket { first: String, second: String },
-    #[error("cannot ask the kernel about interface `{name}`: {cause}")]
-    InterfaceQuery { name: String, cause: io::Error },
-    #[error(
-        "interface `{name}` already runs XDP program {}: detach it (`ip link set dev {name} xdp off`) or use --mode tc",
-        id.map_or_else(|| "of unknown id".to_string(), |id| format!("id {id}"))
-    )]
-    OtherProgram { name: String, id: Option<u32> },
-    #[error("the driver of interface `{name}` has no native XDP ({cause}): use --mode auto, generic or tc")]
-    NoNativeXdp { name: String, cause: String },
-    #[error("cannot attach to interface `{name}` in {mode} mode: {cause}")]
-    Attach { name: String, mode: &'static str, cause: String },
-    #[error("a test run of the kernel program failed: {cause}")]
-    TestRun { cause: Box<ProgramError> },
-    #[error("cannot pin the test to one CPU: {cause}")]
-    Affinity { cause: io::Error },
-    #[error("a source stopped before: it gives no more batches")]
-    Ended,
-}
 
 /// Which clock the programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +99,15 @@ pub struct Kernel {
     ring_bytes: u32,
     sets_per_cpu: u32,
     cpus: u32,
+    tc: TcKind,
+    places: Option<Places>,
     attachments: Vec<Attachment>,
+    handover: HandoverWords,
+    pins: Option<PinDir>,
+    /// What an earlier agent told, until the first sweep.
+    earlier: Option<Earlier>,
+    /// Counters of an earlier agent's maps, until its programs are replaced.
+    unread: Option<Unread>,
 }
 
 impl Kernel {
@@ -167,13 +131,37 @@ impl Kernel {
             return Err(KernelError::RingBytes { found: ring_bytes });
         }
         let sets = sets_per_cpu * cpus;
-        let secret = hash_secret()?;
+        let pins = capture.pin.dir().map(PinDir::open).transpose()?;
+        let mut unread = None;
+        let mut fits = false;
+        let secret = match pins.as_ref().map(|pins| pins.left(&shapes(sets, cpus, ring_bytes))) {
+            Some(Left::Fitting { secret }) => {
+                fits = true;
+                secret
+            }
+            Some(Left::Unfit { why, unread: left }) => {
+                if let Some(pins) = &pins {
+                    let dir = pins.path().display();
+                    tracing::warn!(%dir, "what an earlier agent pinned cannot be gone on with: {why}; it is replaced");
+                    pins.remove_maps()?;
+                }
+                unread = left;
+                hash_secret()?
+            }
+            Some(Left::Nothing) | None => hash_secret()?,
+        };
         let sets_mask = sets_per_cpu - 1;
         // x86_64 makes one CPU's stores visible in program order.
         let fenced = u32::from(!cfg!(target_arch = "x86_64"));
         let test_clock = u32::from(clock == ProgramClock::Test);
 
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        if let Some(pins) = &pins {
+            for name in PINNED_MAPS {
+                loader.map_pin_path(name, pins.map(name));
+            }
+        }
+        let mut ebpf = loader
             .override_global("HASH_SECRET", &secret[..], true)
             .override_global("SETS_MASK", &sets_mask, true)
             .override_global("SEQUENCE_FENCED", &fenced, true)
@@ -185,13 +173,19 @@ impl Kernel {
             .map_err(|cause| KernelError::Load { cause: Box::new(cause) })?;
         check_abi(&ebpf)?;
         load_program::<Xdp>(&mut ebpf, attach::XDP_PROGRAM, Xdp::load)?;
-        load_program::<SchedClassifier>(&mut ebpf, attach::TC_INGRESS_PROGRAM, SchedClassifier::load)?;
-        load_program::<SchedClassifier>(&mut ebpf, attach::TC_EGRESS_PROGRAM, SchedClassifier::load)?;
+        for name in attach::TC_PROGRAMS {
+            load_program::<SchedClassifier>(&mut ebpf, name, SchedClassifier::load)?;
+        }
 
         let table = map_array(&mut ebpf, "FLOWS", sets as usize * size_of::<FlowSet>(), Access::Read)?;
         let counters = map_array(&mut ebpf, "COUNTERS", cpus as usize * size_of::<CounterRow>(), Access::Read)?;
         let settings = map_array(&mut ebpf, "SETTINGS", size_of::<Settings>(), Access::Write)?;
         let test = map_array(&mut ebpf, "TEST", size_of::<TestWords>(), Access::Write)?;
+        let Some(Map::Array(words)) = ebpf.map("HANDOVER") else {
+            return Err(KernelError::Missing { name: "HANDOVER" });
+        };
+        let handover = HandoverWords::new(words.fd().as_fd(), Access::Write)
+            .map_err(|cause| KernelError::Mapping { name: "HANDOVER", cause })?;
         let ring_map = ebpf.take_map("RING").ok_or(KernelError::Missing { name: "RING" })?;
         let ring =
             RingBuf::try_from(ring_map).map_err(|cause| KernelError::Map { name: "RING", cause: Box::new(cause) })?;
@@ -205,28 +199,115 @@ impl Kernel {
         };
         let table = MappedTable::new(table, sets_per_cpu);
         let reader = Reader::new(table, counters, settings, Ring::new(ring, ring_bytes), ring_positions, grace);
+        let earlier = fits.then(|| Earlier {
+            handed_over_ns: reader.setting(offset_of!(Settings, handed_over_ns)),
+            swept_before_ns: reader.setting(offset_of!(Settings, swept_before_ns)),
+            idle_timeout_ns: flow.idle_timeout_ns(),
+            closed_linger_ns: flow.closed_linger_ns(),
+        });
         reader.set(offset_of!(Settings, slot_silence_ns), flow.slot_silence_ns());
         set_sampling(&reader, sample);
-        Ok(Self { sample: *sample, ebpf, reader, test, ring_bytes, sets_per_cpu, cpus, attachments: Vec::new() })
+        if fits {
+            let seen = reader.totals().counter(Counter::PacketsSeen);
+            let waiting = seen.saturating_sub(handover.packets_read());
+            tracing::info!(packets_seen = seen, packets_waiting = waiting, "goes on where an earlier agent ended");
+        } else {
+            handover.begin(ABI_VERSION, handover::namespace(), &secret);
+        }
+        Ok(Self {
+            sample: *sample,
+            ebpf,
+            reader,
+            test,
+            ring_bytes,
+            sets_per_cpu,
+            cpus,
+            tc: TcKind::of_this_kernel(),
+            places: None,
+            attachments: Vec::new(),
+            handover,
+            pins,
+            earlier,
+            unread,
+        })
     }
 
-    /// Attaches to every interface of the settings; on any failure nothing stays attached.
+    /// Attaches to the traffic control hooks as on kernels before 6.6, whatever this one can do.
+    pub fn use_clsact(&mut self) {
+        self.tc = TcKind::Clsact;
+    }
+
+    /// Attaches to every interface of the settings that is there; the others are attached to when they come. On any
+    /// failure nothing new stays attached.
     pub fn attach(&mut self, capture: &CaptureSettings) -> Result<&[Attachment], KernelError> {
-        let attachments = attach::attach(&mut self.ebpf, capture)?;
-        for (index, (_, ifindex)) in attach::by_interface(&attachments).into_iter().enumerate() {
-            self.reader.set_interface(ifindex, index as u8);
-        }
-        self.attachments = attachments;
+        let mut places = Places::new(capture, self.tc)?;
+        let mut hands = Hands { ebpf: &mut self.ebpf, reader: &self.reader, pins: self.pins.as_ref() };
+        let unseen = places.begin(&mut hands, clock::boottime_ns())?;
+        self.attachments = places.attachments();
+        self.places = Some(places);
+        // No program of the earlier maps runs any more.
+        let unread = self.unread.take().map_or(0, |unread| unread.packets());
+        self.count_gap(unseen.saturating_add(unread));
         Ok(&self.attachments)
     }
 
+    fn count_gap(&self, packets: u64) {
+        if packets > 0 {
+            tracing::warn!(packets, "packets passed that are in no flow");
+            self.handover.add_gap(packets);
+        }
+    }
+
+    /// Follows the interfaces as they come and go; cheap where nothing changed.
+    pub(crate) fn look(&mut self, now_ns: u64) {
+        let Some(places) = &mut self.places else { return };
+        let mut hands = Hands { ebpf: &mut self.ebpf, reader: &self.reader, pins: self.pins.as_ref() };
+        if let Some(unseen) = places.look(&mut hands, now_ns) {
+            self.attachments = places.attachments();
+            self.count_gap(unseen);
+        }
+    }
+
+    /// What is attached now, in the order of the configuration.
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
     }
 
+    /// Every way in which an interface was attached since the start (interface, mode, direction), and whether it is now.
+    pub fn ways(&self) -> Vec<(&str, &'static str, &'static str, bool)> {
+        self.places.as_ref().map(Places::ways).unwrap_or_default()
+    }
+
+    /// Interfaces of the settings that are not seen.
+    pub fn blind(&self) -> Vec<Blindness> {
+        self.places.as_ref().map(Places::blind).unwrap_or_default()
+    }
+
+    /// Packets that passed a watched interface and were seen or read by no agent, as far as that is known.
+    pub fn gap_packets(&self) -> u64 {
+        self.handover.gap_packets()
+    }
+
+    /// Takes pinned maps and links out of a directory, so that programs without an agent detach. Gives the number of links
+    /// and maps.
+    pub fn unpin(dir: &Path) -> Result<(usize, usize), KernelError> {
+        let pins = PinDir::open(dir)?;
+        let (links, maps) = (pins.links(), pins.maps());
+        for hook in &links {
+            attach::take_off(hook).map_err(|error| KernelError::Pin {
+                dir: dir.to_path_buf(),
+                cause: format!("`{}` cannot be taken off: {error}", hook.path.display()),
+            })?;
+        }
+        pins.remove_maps()?;
+        Ok((links.len(), maps))
+    }
+
     /// Detaches from every interface. The maps stay readable.
     pub fn detach(&mut self) {
-        attach::detach(&mut self.ebpf);
+        if let Some(places) = &mut self.places {
+            places.detach();
+        }
         self.attachments.clear();
     }
 
@@ -235,6 +316,25 @@ impl Kernel {
         let settings = map_array(&mut self.ebpf, "SETTINGS", size_of::<Settings>(), Access::Write)?;
         let map = self.ebpf.take_map("BLOCKS").ok_or(KernelError::Missing { name: "BLOCKS" })?;
         Blocks::new(map, settings)
+    }
+
+    /// Fills the last batch: every slot in it is closed. Pinned programs go on counting, in new slots: those in the
+    /// batch are told here, and the others by the next agent.
+    pub(crate) fn end(&mut self, batch: &mut Batch) {
+        if self.pins.is_none() {
+            self.detach();
+            self.sweep(clock::boottime_ns(), SlotState::Closed, batch);
+        } else {
+            let now_ns = clock::boottime_ns();
+            self.reader.set(offset_of!(Settings, handed_over_ns), now_ns);
+            self.reader.settle();
+            self.sweep(now_ns, SlotState::Open, batch);
+            // What left the table meanwhile is nowhere else.
+            batch.slots.retain(|update| update.state == SlotState::Closed || update.slot.first_seen_ns < now_ns);
+        }
+        for update in &mut batch.slots {
+            update.state = SlotState::Closed;
+        }
     }
 
     /// Turns the loaded programs into a source with a batch every `tick_millis`.
@@ -248,7 +348,7 @@ impl Kernel {
         cpus * u64::from(self.sets_per_cpu) * size_of::<FlowSet>() as u64
             + cpus * size_of::<CounterRow>() as u64
             + u64::from(self.ring_bytes)
-            + (size_of::<Settings>() + size_of::<TestWords>()) as u64
+            + (size_of::<Settings>() + size_of::<TestWords>() + size_of::<Handover>()) as u64
             + u64::from(BLOCKS_MAX) * (size_of::<BlockKey>() + size_of::<BlockEntry>()) as u64
     }
 
@@ -292,7 +392,12 @@ impl Kernel {
 
     /// See `Reader::sweep`.
     pub(crate) fn sweep(&mut self, now_ns: u64, state: SlotState, batch: &mut Batch) {
+        let seen = self.reader.totals().counter(Counter::PacketsSeen);
         self.reader.sweep(now_ns, state, batch);
+        self.handover.set_packets_read(seen);
+        if let Some(earlier) = self.earlier.take() {
+            earlier.forget_told(&mut batch.slots);
+        }
     }
 }
 
@@ -302,6 +407,19 @@ fn set_sampling(reader: &Reader, sample: &SampleSettings) {
     reader.set(offset_of!(Settings, sample_packets), sampling);
     let among = sample.heads.min(SAMPLE_HEADS_MAX).max(packets);
     reader.set(offset_of!(Settings, sample_among), u64::from(among));
+}
+
+/// Maps whose size the settings choose, and the one whose size tells of the layout of another.
+fn shapes(sets: u32, cpus: u32, ring_bytes: u32) -> [Shape; 6] {
+    let shape = |name, value_bytes: usize, entries| Shape { name, value_bytes: value_bytes as u32, entries };
+    [
+        shape("FLOWS", size_of::<FlowSet>(), sets),
+        shape("COUNTERS", size_of::<CounterRow>(), cpus),
+        shape("SETTINGS", size_of::<Settings>(), 1),
+        shape("RING", 0, ring_bytes),
+        shape("BLOCKS", size_of::<BlockEntry>(), BLOCKS_MAX),
+        shape("HANDOVER", size_of::<Handover>(), 1),
+    ]
 }
 
 fn require_kernel() -> Result<(), KernelError> {

@@ -82,6 +82,8 @@ pub struct SourceState {
     pub attached: Vec<AttachState>,
     /// Interfaces that should be seen and are not.
     pub blind: Vec<Blindness>,
+    /// Packets of watched interfaces that no agent saw or read.
+    pub gap_packets: u64,
     pub ring_bytes: u64,
     pub ring_used_bytes: u64,
     pub map_bytes: u64,
@@ -361,6 +363,7 @@ fn publish(
         engine_queue_full: waits.load(Ordering::Relaxed),
         queues: consumer.queues(),
         attached: state.attached.clone(),
+        gap_packets: state.gap_packets,
         ring_bytes: state.ring_bytes,
         ring_used_bytes: state.ring_used_bytes,
         map_bytes: state.map_bytes,

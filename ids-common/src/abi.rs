@@ -13,7 +13,7 @@ use crate::{
 
 /// Changes with every change of a shared type or of its meaning. The object carries it in the
 /// global `ABI`, and the agent refuses an object or a pinned map of another version.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// One set of the flow table: an element of the array map `FLOWS`, at
 /// `cpu * sets_per_cpu + (hash & (sets_per_cpu - 1))`.
@@ -48,6 +48,8 @@ pub struct Settings {
     /// the shortest silence that can end a flow (`closed_linger_secs`), so that no slot spans two
     /// flows; the agent merges the slots of one flow again.
     pub slot_silence_ns: u64,
+    /// Slots begun before this time were told whole by an agent that ended in good order: a packet begins a new one.
+    pub handed_over_ns: u64,
     /// Payload packets sampled of each slot; zero turns sampling off.
     pub sample_packets: u32,
     /// Bytes kept of each sampled payload.
@@ -62,6 +64,25 @@ pub struct Settings {
     pub block_pairs: u32,
     /// Interface index for the flow key, by `ifindex % IFINDEX_BUCKETS`.
     pub interfaces: [u8; IFINDEX_BUCKETS],
+}
+
+/// What an agent leaves to the next one beside pinned maps: the only element of the array map `HANDOVER`, which programs do
+/// not read. Words are added at the end and never change their meaning, so that agents of all versions read it.
+#[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C, align(8))]
+pub struct Handover {
+    /// `ABI_VERSION` of the maps; zero until they are ready.
+    pub abi_version: u64,
+    /// Network namespace, by the inode of its file: indices of interfaces mean nothing in another.
+    pub namespace: u64,
+    /// Of the frames that the programs saw (the first word of every row of `COUNTERS`), how many had been read by the last
+    /// sweep.
+    pub packets_read: u64,
+    /// Packets that no agent saw or read, since the maps were made and before.
+    pub gap_packets: u64,
+    /// The words of the `HashSecret` that places slots in `FLOWS`.
+    pub secret: [u64; 6],
+    pub pad: [u64; 6],
 }
 
 /// Time and wire length that a test dictates to the programs: the only element of the array map
@@ -91,7 +112,8 @@ const _: () = {
     assert!(size_of::<BlockKey>() == 32);
     assert!(size_of::<BlockEntry>() == 32);
     assert!(core::mem::offset_of!(Settings, block_sources).is_multiple_of(8));
-    assert!(size_of::<Settings>() == 40 + IFINDEX_BUCKETS);
+    assert!(size_of::<Settings>() == 48 + IFINDEX_BUCKETS);
+    assert!(size_of::<Handover>() == 128);
 };
 
 #[cfg(test)]
@@ -163,12 +185,21 @@ mod tests {
 
     #[test]
     fn settings_lie_as_written_down() {
-        let settings = golden::<Settings, { 40 + IFINDEX_BUCKETS }>();
+        let settings = golden::<Settings, { 48 + IFINDEX_BUCKETS }>();
         assert_eq!((settings.swept_before_ns, settings.slot_silence_ns), (u64_at(0), u64_at(8)));
-        assert_eq!((settings.sample_packets, settings.sample_bytes), (u32_at(16), u32_at(20)));
-        assert_eq!((settings.sample_among, settings.pad), (u32_at(24), u32_at(28)));
-        assert_eq!((settings.block_sources, settings.block_pairs), (u32_at(32), u32_at(36)));
-        assert_eq!((settings.interfaces[0], settings.interfaces[255]), (40, 39));
+        assert_eq!(settings.handed_over_ns, u64_at(16));
+        assert_eq!((settings.sample_packets, settings.sample_bytes), (u32_at(24), u32_at(28)));
+        assert_eq!((settings.sample_among, settings.pad), (u32_at(32), u32_at(36)));
+        assert_eq!((settings.block_sources, settings.block_pairs), (u32_at(40), u32_at(44)));
+        assert_eq!((settings.interfaces[0], settings.interfaces[255]), (48, 47));
+    }
+
+    #[test]
+    fn a_handover_lies_as_written_down() {
+        let handover = golden::<Handover, 128>();
+        assert_eq!((handover.abi_version, handover.namespace), (u64_at(0), u64_at(8)));
+        assert_eq!((handover.packets_read, handover.gap_packets), (u64_at(16), u64_at(24)));
+        assert_eq!((handover.secret[0], handover.secret[5], handover.pad[0]), (u64_at(32), u64_at(72), u64_at(80)));
     }
 
     #[test]

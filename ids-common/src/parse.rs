@@ -207,11 +207,14 @@ fn network_layer<P: PacketRead>(packet: &P, link: Link, vlan: &mut u16) -> Resul
             let ethertype = packet.read::<wire::Be16>(0).ok_or(Skip::LinkTruncated)?.value();
             ethertype_walk(packet, ethertype, 20, vlan)
         }
-        Link::RawIp => match packet.read::<u8>(0).ok_or(Skip::IpTruncated)? >> 4 {
-            4 => Ok((Network::Ipv4, 0)),
-            6 => Ok((Network::Ipv6, 0)),
-            _ => Err(Skip::IpVersion),
-        },
+        Link::RawIp => {
+            // Two bytes: a verifier learns nothing of a packet from `start < end`, to which reading one comes down.
+            match packet.read::<wire::Be16>(0).ok_or(Skip::IpTruncated)?.value() >> 12 {
+                4 => Ok((Network::Ipv4, 0)),
+                6 => Ok((Network::Ipv6, packet.offset(0))),
+                _ => Err(Skip::IpVersion),
+            }
+        }
         Link::Loopback => {
             let family = packet.read::<wire::Word32>(0).ok_or(Skip::LinkTruncated)?.0;
             // The writer's byte order: the smaller reading is the meant one. AF_INET is 2

@@ -51,7 +51,13 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counte
     let Some(mut set) = maps::flow_set(cpu, hash) else { return missing(counters) };
 
     let (way, found) = match find(&set, tag, &meta.key, counters) {
-        Some(way) => (way, Some(set.slot(way).continuity(&meta, now_ns, settings.slot_silence_ns()))),
+        Some(way) => {
+            let slot = set.slot(way);
+            // What was handed over is not gone on with, however short the silence.
+            let kept = slot.first_seen_ns >= settings.handed_over_ns();
+            let silence_ns = counters.forget(if kept { settings.slot_silence_ns() } else { 0 });
+            (way, Some(slot.continuity(&meta, now_ns, silence_ns)))
+        }
         None => (victim(&set, counters), None),
     };
     let counted = match found {

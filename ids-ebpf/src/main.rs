@@ -21,7 +21,7 @@ use aya_ebpf::{
 use crate::{
     blocks::{Fate, Heading},
     counters::Counters,
-    packet::{SkbPacket, XdpPacket},
+    packet::{IpPacket, SkbPacket, XdpPacket},
 };
 
 #[xdp(frags)]
@@ -44,6 +44,21 @@ fn ids_tc_ingress(ctx: TcContext) -> i32 {
 #[classifier]
 fn ids_tc_egress(ctx: TcContext) -> i32 {
     flows::observe::<SkbPacket>(&ctx, Heading::Out);
+    TC_ACT_UNSPEC
+}
+
+/// The same for interfaces without link headers.
+#[classifier]
+fn ids_tc_ip_in(ctx: TcContext) -> i32 {
+    match flows::observe::<IpPacket>(&ctx, Heading::In) {
+        Fate::Passes => TC_ACT_UNSPEC,
+        Fate::Dropped => TC_ACT_SHOT,
+    }
+}
+
+#[classifier]
+fn ids_tc_ip_out(ctx: TcContext) -> i32 {
+    flows::observe::<IpPacket>(&ctx, Heading::Out);
     TC_ACT_UNSPEC
 }
 

@@ -16,7 +16,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use ids_common::{
-    abi::{ABI_VERSION, CounterRow, FlowSet, Settings, TestWords},
+    abi::{ABI_VERSION, CounterRow, FlowSet, Handover, Settings, TestWords},
     block::{BlockEntry, BlockKey},
     counter::SCRATCH,
     flow::{Continuity, FlowSlot},
@@ -41,6 +41,10 @@ static COUNTERS: Array<CounterRow, 1, MMAPABLE> = Array::new();
 
 #[btf_map]
 static SETTINGS: Array<Settings, 1, MMAPABLE> = Array::new();
+
+/// For agents alone.
+#[btf_map]
+static HANDOVER: Array<Handover, 1, MMAPABLE> = Array::new();
 
 #[btf_map]
 static TEST: Array<TestWords, 1, MMAPABLE> = Array::new();
@@ -161,6 +165,12 @@ impl Tunables {
     pub(crate) fn slot_silence_ns(&self) -> u64 {
         // SAFETY: as in `swept_before_ns`.
         unsafe { read_volatile(&raw const (*self.0).slot_silence_ns) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn handed_over_ns(&self) -> u64 {
+        // SAFETY: as in `swept_before_ns`.
+        unsafe { read_volatile(&raw const (*self.0).handed_over_ns) }
     }
 
     #[inline(always)]

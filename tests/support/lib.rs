@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first thing that cannot be set up")]
 
 pub mod archive;
+pub mod bpffs;
 pub mod capture;
 pub mod cases;
 pub mod cgroup;
+pub mod datagrams;
 pub mod evade;
 pub mod eve;
 pub mod flood;

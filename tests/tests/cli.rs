@@ -133,15 +133,6 @@ fn a_public_metrics_address_is_refused() {
 }
 
 #[test]
-fn an_unknown_interface_is_named() {
-    if !can_run("an unknown interface", &[Need::Root]) {
-        return;
-    }
-    let ran = ids(&["run", "--interface", "nosuchif0", "--metrics", "off", "--log", "error"]);
-    ran.fails(1, &["nosuchif0", "ip link"]);
-}
-
-#[test]
 fn a_missing_capability_is_named() {
     if !can_run("a missing capability", &[Need::Root, Need::Tool("setpriv")]) {
         return;

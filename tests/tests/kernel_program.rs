@@ -75,7 +75,7 @@ fn the_verifier_accepts_every_program_within_the_budget() {
         return;
     }
     let run = load(64, 65_536);
-    for entry in [Entry::Xdp, Entry::TcIngress, Entry::TcEgress] {
+    for entry in [Entry::Xdp, Entry::TcIngress, Entry::TcEgress, Entry::TcIpIngress, Entry::TcIpEgress] {
         let size = run.size(entry).unwrap();
         println!("{entry:?}: {size:?}");
         assert!((1..VERIFIED_INSTRUCTIONS_MAX).contains(&size.verified_instructions), "{entry:?}: {size:?}");

@@ -1,6 +1,7 @@
 //! `doctor`: what will work on this machine and what will not, in plain words. Changes nothing.
 
 mod eve;
+mod interface;
 mod managed;
 mod walls;
 
@@ -102,13 +103,14 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
     let named = if args.interfaces.is_empty() { &config.capture.interfaces } else { &args.interfaces };
     if named.is_empty() {
         for name in facts::interfaces() {
-            interface(&mut found, &name);
+            interface::look(&mut found, &name);
         }
     } else {
         for name in named {
-            interface(&mut found, name);
+            interface::look(&mut found, name);
         }
     }
+    interface::pins(&mut found, &config.capture.pin);
     models(&mut found, &config);
     eve::look(&mut found, &config.suricata);
     managed::look(&mut found, &config.suricata);
@@ -178,37 +180,6 @@ fn kernel(found: &mut Findings) {
             Some(false) => found.add(ability.name, State::Limited, format!("absent: {}", ability.without)),
             None => found.add(ability.name, State::Limited, "unknown: the kernel would not say"),
         }
-    }
-}
-
-fn interface(found: &mut Findings, name: &str) {
-    let what = format!("interface {name}");
-    let facts = match facts::interface(name) {
-        Ok(Some(facts)) => facts,
-        Ok(None) => return found.add(what, State::Missing, "there is none of this name; `ip link` lists them"),
-        Err(error) => return found.add(what, State::Missing, format!("the kernel would not say: {error}")),
-    };
-    let driver = facts.driver.as_deref().unwrap_or("unknown");
-    if !facts.xdp_programs.is_empty() {
-        let ids: Vec<String> = facts.xdp_programs.iter().map(u32::to_string).collect();
-        return found.add(
-            what,
-            State::Limited,
-            format!("driver {driver}; XDP program {} is attached already: only --mode tc works", ids.join(", ")),
-        );
-    }
-    match facts.native_xdp {
-        Some(true) => found.add(what, State::Works, format!("driver {driver} has native XDP")),
-        Some(false) => found.add(
-            what,
-            State::Limited,
-            format!("driver {driver} has no native XDP: generic XDP or tc are used, which cost more per packet"),
-        ),
-        None => found.add(
-            what,
-            State::Limited,
-            format!("driver {driver} is not on our list: --mode auto finds out whether it has native XDP"),
-        ),
     }
 }
 

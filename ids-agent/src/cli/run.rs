@@ -8,7 +8,7 @@ mod reload;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
 };
@@ -24,17 +24,17 @@ use super::{
 use crate::{
     alert::{Provenance, Renderer},
     clock::{self, Axis},
-    config::{AlertSettings, AllowEntry, Config, Direction, MetricsSettings, Mode, StateSettings},
+    config::{AlertSettings, AllowEntry, Config, Direction, MetricsSettings, Mode, Pin, StateSettings},
     detect::{Detector, EXHIBITS_MAX, Engine, EngineParts},
     evidence::{EvidenceSink, Recorder},
     feedback::{self, Feedback},
-    http::{self, AttachState, Health, Metrics, Pages},
+    http::{self, Health, Metrics, Pages},
     intel::Feeds,
-    kernel::{Attachment, Kernel, KernelError, cost::Counting, facts},
+    kernel::{Kernel, KernelError, cost::Counting},
     pipeline::{
         Control, ControlKeeper, DRAIN_DEADLINE, Ended, Enforcement, EvidenceOutlet, FeedKeeper, Gauges, Hangup,
-        LineReport, Lines, Outlet, PipelineError, SinkReport, Sinks, SourceState, SuricataKeeper, Watch, build_engine,
-        run_line, supervise,
+        LineReport, Lines, Outlet, PipelineError, SinkReport, Sinks, SuricataKeeper, Watch, build_engine, run_line,
+        supervise,
     },
     sink::{AlertSink, FileSettings, FileSink, Overflow, SinkStats, StdoutSink},
     source::{eve::EveSource, live::LiveSource},
@@ -64,6 +64,9 @@ pub(super) struct RunArgs {
     /// Which packets of an interface are seen
     #[arg(long, value_enum)]
     direction: Option<DirectionArg>,
+    /// Pin programs and maps in this directory of a BPF file system: they count on while no agent runs
+    #[arg(long, value_name = "DIR", env = "IDS_PIN")]
+    pin: Option<PathBuf>,
     /// Address of the metrics and health pages, or `off`
     #[arg(long, value_name = "ADDRESS", env = "IDS_METRICS")]
     metrics: Option<MetricsArg>,
@@ -76,6 +79,9 @@ impl RunArgs {
         let mut config = effective(&self.common, Some(&self.output))?;
         if !self.interfaces.is_empty() {
             config.capture.interfaces.clone_from(&self.interfaces);
+        }
+        if let Some(dir) = &self.pin {
+            config.capture.pin = Pin::Dir(dir.clone());
         }
         if let Some(mode) = self.mode {
             config.capture.mode = match mode {
@@ -146,6 +152,7 @@ impl FromStr for MetricsArg {
     }
 }
 
+mod sight;
 mod suricata;
 mod walls;
 
@@ -154,11 +161,6 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let mut config = args.effective()?;
     log.start(&config.log, None)?;
     // Everything that can fail does so before anything is attached, the quick things first.
-    for name in &config.capture.interfaces {
-        if matches!(facts::interface(name), Ok(None)) {
-            return Err(kernel_failure(KernelError::UnknownInterface { name: name.clone() }));
-        }
-    }
     let feedback = config.state.dir.join(feedback::FILE);
     // A mistake in that file must not leave the network unwatched.
     config.fuse.feedback = read_feedback(&feedback).unwrap_or_default();
@@ -175,19 +177,11 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
 
     let mut kernel = Kernel::load(&config.capture, &config.flow, &config.sample).map_err(kernel_failure)?;
     let limits = budget::limits(&config, config_file.as_deref(), kernel.map_bytes())?;
-    let attachments = kernel.attach(&config.capture).map_err(kernel_failure)?.to_vec();
-    for place in &attachments {
-        tracing::info!(
-            interface = place.interface,
-            mode = place.mode.label(),
-            direction = place.direction.label(),
-            "attached"
-        );
-    }
+    kernel.attach(&config.capture).map_err(kernel_failure)?;
     let counting = limits.and_then(|_| Counting::start());
     // From here on there are other threads, none of which may hold more than it needs.
     let walls = walls::enter(&config, config_file.as_deref())?;
-    let provenance = provenance(&detectors, &attachments);
+    let provenance = provenance(&detectors, &config.capture.interfaces);
     let evidence = open_evidence(&config)?;
     let state = open_state(&config.state).map(Arc::new);
     let socket = control::open(&config.control);
@@ -299,9 +293,8 @@ fn work(
     let parts = EngineParts { exhibits_max, ..parts::engine_parts(config, detectors, Axis::Boottime, Seed::Random) };
     let mut engine = build_engine(parts, control.gauges.metrics.as_ref());
     restore(&mut engine, control.state.as_deref(), preset);
-    let mut interfaces = Interfaces::default();
     let Hearing { mut source, following, .. } = hearing;
-    let observe = move |source: &EveSource<LiveSource>| interfaces.observe(source.inner());
+    let observe = |source: &EveSource<LiveSource>| sight::observe(source.inner());
     let report = match &enforcement {
         None => run_line(&mut source, observe, engine, &mut lines, control),
         Some(enforcement) => {
@@ -417,55 +410,6 @@ fn keep_evidence(
     Ok(EvidenceOutlet { recorder, outlet, removed })
 }
 
-/// Looks now and then whether the interfaces are still there: a program on a deleted one is blind
-/// without a word.
-#[derive(Default)]
-struct Interfaces {
-    ticks: u32,
-    gone: Vec<String>,
-}
-
-/// Ticks between two looks.
-const LOOK_EVERY_TICKS: u32 = 4;
-
-impl Interfaces {
-    fn observe(&mut self, source: &LiveSource) -> SourceState {
-        let kernel = source.kernel();
-        if self.ticks.is_multiple_of(LOOK_EVERY_TICKS) {
-            self.look(kernel.attachments());
-        }
-        self.ticks = self.ticks.wrapping_add(1);
-        SourceState {
-            attached: kernel
-                .attachments()
-                .iter()
-                .map(|place| AttachState {
-                    interface: place.interface.clone(),
-                    mode: place.mode.label(),
-                    direction: place.direction.label(),
-                    attached: !self.gone.contains(&place.interface),
-                })
-                .collect(),
-            blind: Vec::new(),
-            ring_bytes: u64::from(kernel.ring_bytes()),
-            ring_used_bytes: kernel.stats().ring_fill_bytes,
-            map_bytes: kernel.map_bytes(),
-            run_time: kernel.run_time(),
-        }
-    }
-
-    fn look(&mut self, attachments: &[Attachment]) {
-        for place in attachments {
-            let there = matches!(facts::interface(&place.interface), Ok(Some(found)) if found.ifindex == place.ifindex);
-            let known_gone = self.gone.contains(&place.interface);
-            if !there && !known_gone {
-                tracing::error!(interface = place.interface, "interface is gone; restart the agent when it is back");
-                self.gone.push(place.interface.clone());
-            }
-        }
-    }
-}
-
 /// The metrics pages; without an address the figures are kept and not served.
 struct Page {
     listener: Option<TcpListener>,
@@ -539,19 +483,13 @@ fn start_sinks(
     Ok((Some(alerts), flows))
 }
 
-fn provenance(detectors: &[Box<dyn Detector>], attachments: &[Attachment]) -> Provenance {
-    let mut interfaces: Vec<Arc<str>> = Vec::new();
-    for place in attachments {
-        // The flow key's index counts interfaces in this order.
-        if !interfaces.iter().any(|known| **known == *place.interface) {
-            interfaces.push(place.interface.as_str().into());
-        }
-    }
+fn provenance(detectors: &[Box<dyn Detector>], interfaces: &[String]) -> Provenance {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Provenance {
         agent_version: env!("CARGO_PKG_VERSION"),
         host: Some(host.into()),
-        interfaces,
+        // The flow key's index counts interfaces in this order, there or not.
+        interfaces: interfaces.iter().map(|name| name.as_str().into()).collect(),
         models: detectors.iter().filter_map(|detector| detector.model()).collect(),
         axis: Axis::Boottime,
     }

@@ -78,6 +78,8 @@ pub struct Snapshot {
     pub engine_queue_full: u64,
     pub queues: Vec<QueueGauge>,
     pub attached: Vec<AttachState>,
+    /// Packets of watched interfaces that no agent saw or read.
+    pub gap_packets: u64,
     pub ring_bytes: u64,
     pub ring_used_bytes: u64,
     pub map_bytes: u64,
@@ -114,6 +116,7 @@ pub struct Metrics {
     sink_dropped: IntCounterVec,
     sink_rotations: IntCounterVec,
     attached: IntGaugeVec,
+    gap_packets: IntCounter,
     ring_size: IntGauge,
     ring_used: IntGauge,
     map_bytes: IntGauge,
@@ -184,6 +187,7 @@ impl Metrics {
             sink_dropped: plain.counters_of(&family::SINK_LINES_DROPPED)?,
             sink_rotations: plain.counters_of(&family::SINK_ROTATIONS)?,
             attached: plain.gauges_of(&family::ATTACHED)?,
+            gap_packets: plain.counter_of(&family::CAPTURE_GAP_PACKETS)?,
             ring_size: plain.gauge_of(&family::RING_SIZE_BYTES)?,
             ring_used: plain.gauge_of(&family::RING_USED_BYTES)?,
             map_bytes: plain.gauge_of(&family::MAP_MEMORY_BYTES)?,
@@ -333,6 +337,7 @@ impl Metrics {
             let labels = [place.interface.as_str(), place.mode, place.direction];
             self.attached.with_label_values(&labels).set(i64::from(place.attached));
         }
+        raise(&self.gap_packets, now.gap_packets);
         set(&self.ring_size, now.ring_bytes);
         set(&self.ring_used, now.ring_used_bytes);
         set(&self.map_bytes, now.map_bytes);

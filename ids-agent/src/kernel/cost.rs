@@ -20,12 +20,9 @@ impl Kernel {
     pub fn run_time(&self) -> RunTime {
         let xdp: Option<&Xdp> = self.ebpf.program(attach::XDP_PROGRAM).and_then(|program| program.try_into().ok());
         let classifier = |name: &str| -> Option<&SchedClassifier> { self.ebpf.program(name)?.try_into().ok() };
-        let infos = [
-            xdp.and_then(|program| program.info().ok()),
-            classifier(attach::TC_INGRESS_PROGRAM).and_then(|program| program.info().ok()),
-            classifier(attach::TC_EGRESS_PROGRAM).and_then(|program| program.info().ok()),
-        ];
-        infos.iter().flatten().fold(RunTime::default(), |sum, info| RunTime {
+        let xdp = xdp.and_then(|program| program.info().ok());
+        let classifiers = attach::TC_PROGRAMS.iter().filter_map(|name| classifier(name)?.info().ok());
+        xdp.into_iter().chain(classifiers).fold(RunTime::default(), |sum, info| RunTime {
             ns: sum.ns.saturating_add(u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX)),
             runs: sum.runs.saturating_add(info.run_count()),
         })

@@ -1,16 +1,21 @@
 //! What the machine offers, for `doctor`: kernel, BTF, capabilities, drivers. Changes nothing.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     maps::MapType,
-    programs::{ProgramType, SchedClassifier, TcAttachType},
+    programs::{ProgramInfo, ProgramType, SchedClassifier, TcAttachType},
     sys::{is_map_supported, is_program_supported},
     util::KernelVersion,
 };
 use caps::{CapSet, Capability};
 
+pub use super::interface::Layer;
 use super::{KERNEL_MIN, interface};
+use crate::config::Direction;
 
 /// A capability that the agent needs, and whether it is effective.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,9 @@ pub struct Ability {
 pub struct InterfaceFacts {
     pub name: String,
     pub ifindex: u32,
+    pub layer: Layer,
+    /// Whether it is a Wi-Fi interface, as far as /sys shows it.
+    pub wireless: bool,
     /// The driver of hardware, or the kind of a virtual interface.
     pub driver: Option<String>,
     pub mtu: Option<u32>,
@@ -132,6 +140,8 @@ pub fn interface(name: &str) -> std::io::Result<Option<InterfaceFacts>> {
     Ok(Some(InterfaceFacts {
         name: name.to_string(),
         ifindex: link.ifindex,
+        layer: link.layer,
+        wireless: is_wireless(name, link.ifindex),
         driver,
         mtu: link.mtu,
         xdp_programs: link.xdp_programs,
@@ -139,11 +149,18 @@ pub fn interface(name: &str) -> std::io::Result<Option<InterfaceFacts>> {
     }))
 }
 
-/// Ids of the tcx programs on an interface, ingress before egress; empty where the kernel has no tcx.
+/// Ids of the tcx programs on an interface, ingress before egress; empty where the kernel has no tcx, or does not say.
 pub fn tcx_programs(name: &str) -> Vec<u32> {
-    let hooks = [TcAttachType::Ingress, TcAttachType::Egress];
-    let queried = hooks.into_iter().filter_map(|hook| SchedClassifier::query_tcx(name, hook).ok());
-    queried.flat_map(|(_, programs)| programs).map(|program| program.id()).collect()
+    let hooks = [Direction::Ingress, Direction::Egress].into_iter();
+    hooks.flat_map(|hook| tcx_programs_of(name, hook).unwrap_or_default()).collect()
+}
+
+/// The same of one hook; `None` where the kernel does not say. The library asks for each program by its id, which takes
+/// CAP_SYS_ADMIN.
+pub(super) fn tcx_programs_of(name: &str, direction: Direction) -> Option<Vec<u32>> {
+    let hook = if direction == Direction::Egress { TcAttachType::Egress } else { TcAttachType::Ingress };
+    let (_, programs) = SchedClassifier::query_tcx(name, hook).ok()?;
+    Some(programs.iter().map(ProgramInfo::id).collect())
 }
 
 /// Names of the interfaces in the calling thread's namespace, loopback left out.
@@ -153,13 +170,24 @@ pub fn interfaces() -> Vec<String> {
     names.filter(|name| name != "lo").collect()
 }
 
-/// The driver by /sys, where /sys shows this namespace.
-fn hardware_driver(name: &str, ifindex: u32) -> Option<String> {
+/// Whether a directory is on a BPF file system, where maps and links can be pinned.
+pub fn is_bpf_file_system(directory: &Path) -> std::io::Result<bool> {
+    super::pin::is_bpf_file_system(directory)
+}
+
+fn is_wireless(name: &str, ifindex: u32) -> bool {
+    shown_by_sys(name, ifindex).is_some_and(|directory| directory.join("phy80211").exists())
+}
+
+/// The interface's directory in /sys, where /sys shows this namespace.
+fn shown_by_sys(name: &str, ifindex: u32) -> Option<PathBuf> {
     let directory = Path::new("/sys/class/net").join(name);
     let shown: u32 = fs::read_to_string(directory.join("ifindex")).ok()?.trim().parse().ok()?;
-    if shown != ifindex {
-        return None;
-    }
+    (shown == ifindex).then_some(directory)
+}
+
+fn hardware_driver(name: &str, ifindex: u32) -> Option<String> {
+    let directory = shown_by_sys(name, ifindex)?;
     let driver = fs::read_link(directory.join("device/driver")).ok()?;
     Some(driver.file_name()?.to_string_lossy().into_owned())
 }

@@ -18,7 +18,10 @@ use super::{
     ring::Ring,
     table::{MappedTable, Pass},
 };
-use crate::source::{Batch, SlotState, SlotUpdate, Totals};
+use crate::{
+    clock,
+    source::{Batch, SlotState, SlotUpdate, Totals},
+};
 
 /// How the end of all programs that began before a moment is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +176,18 @@ impl Reader {
         }
     }
 
+    /// Waits until every program that runs now has ended.
+    pub(super) fn settle(&mut self) {
+        if !self.await_grace() {
+            // No program runs for longer.
+            clock::sleep_until_boottime(clock::boottime_ns() + 10_000_000);
+        }
+    }
+
+    pub(super) fn setting(&self, at: usize) -> u64 {
+        self.settings.words().get(at / WORD).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
     pub(super) fn set(&self, at: usize, value: u64) {
         if let Some(word) = self.settings.writable_words().and_then(|words| words.get(at / WORD)) {
             word.store(value, Ordering::Release);
@@ -204,6 +219,7 @@ fn wait_grace_period() -> bool {
 const _: () = {
     assert!(offset_of!(Settings, swept_before_ns) % WORD == 0);
     assert!(offset_of!(Settings, slot_silence_ns) % WORD == 0);
+    assert!(offset_of!(Settings, handed_over_ns) % WORD == 0);
     assert!(offset_of!(Settings, sample_packets) % WORD == 0);
     assert!(offset_of!(Settings, sample_bytes) == offset_of!(Settings, sample_packets) + 4);
     assert!(offset_of!(Settings, sample_among) % WORD == 0);

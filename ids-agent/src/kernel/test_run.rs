@@ -28,6 +28,9 @@ pub enum Entry {
     Xdp,
     TcIngress,
     TcEgress,
+    /// Those of interfaces without link headers. A run feeds them Ethernet frames, which they take for IP.
+    TcIpIngress,
+    TcIpEgress,
     /// An XDP program that does nothing: what a run costs by itself.
     Empty,
     /// `Xdp` behind a step that gives every run a random source address.
@@ -40,6 +43,8 @@ impl Entry {
             Self::Xdp => attach::XDP_PROGRAM,
             Self::TcIngress => attach::TC_INGRESS_PROGRAM,
             Self::TcEgress => attach::TC_EGRESS_PROGRAM,
+            Self::TcIpIngress => attach::TC_IP_INGRESS_PROGRAM,
+            Self::TcIpEgress => attach::TC_IP_EGRESS_PROGRAM,
             Self::Empty => "bench_empty",
             Self::Random => "bench_random",
         }
@@ -174,7 +179,9 @@ impl TestRun {
         let failed = |cause: ProgramError| KernelError::TestRun { cause: Box::new(cause) };
         let programs = Programs { ebpf: &self.kernel.ebpf };
         let info = match entry {
-            Entry::TcIngress | Entry::TcEgress => programs.classifier(entry)?.info(),
+            Entry::TcIngress | Entry::TcEgress | Entry::TcIpIngress | Entry::TcIpEgress => {
+                programs.classifier(entry)?.info()
+            }
             Entry::Xdp | Entry::Empty | Entry::Random => programs.xdp(entry)?.info(),
         }
         .map_err(failed)?;
@@ -206,7 +213,9 @@ impl<'a> Programs<'a> {
     fn ran(self, entry: Entry, frame: &[u8], repeat: u32) -> Result<TestRunResult, KernelError> {
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
         let ran = match entry {
-            Entry::TcIngress | Entry::TcEgress => self.classifier(entry)?.test_run(options),
+            Entry::TcIngress | Entry::TcEgress | Entry::TcIpIngress | Entry::TcIpEgress => {
+                self.classifier(entry)?.test_run(options)
+            }
             Entry::Xdp | Entry::Empty | Entry::Random => self.xdp(entry)?.test_run(options),
         };
         ran.map_err(|cause| KernelError::TestRun { cause: Box::new(cause) })

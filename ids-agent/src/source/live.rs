@@ -23,7 +23,8 @@ pub struct StopHandle {
 }
 
 impl StopHandle {
-    /// Makes the source detach, read everything once more and end, within some 100 ms.
+    /// Makes the source detach (or leave pinned programs to the next agent), read everything once more and end, within
+    /// some 100 ms.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
@@ -99,16 +100,12 @@ impl FlowSource for LiveSource {
         }
         loop {
             if self.stopped.load(Ordering::Acquire) {
-                // Nothing comes in behind the last reading.
-                self.kernel.detach();
-                self.kernel.sweep(clock::boottime_ns(), SlotState::Closed, batch);
-                for update in &mut batch.slots {
-                    update.state = SlotState::Closed;
-                }
+                self.kernel.end(batch);
                 self.state = State::Ended;
                 return Ok(Progress::End);
             }
             let now_ns = clock::boottime_ns();
+            self.kernel.look(now_ns);
             if now_ns >= self.tick_end_ns {
                 // After a suspension, or on a machine too busy, ticks are left out, not made up for.
                 let end = now_ns - now_ns % self.tick_ns;

@@ -55,6 +55,10 @@ fn reach(config: &Config, config_file: Option<&Path>) -> Reach {
     if config.evidence.keep > 0 {
         reach.writes_folder(&parts::evidence_dir(config));
     }
+    // A link to an interface that comes later is pinned then.
+    if let Some(dir) = config.capture.pin.dir() {
+        reach.writes_folder(dir);
+    }
     if config.enforce.enabled {
         reach.writes_file(&config.enforce.audit);
     }

@@ -168,6 +168,8 @@ families! {
         "Rotations of a file.";
     gauge ATTACHED = "ids_attached" [label::INTERFACE, label::MODE, label::DIRECTION]
         "Whether a program sees an interface.";
+    counter CAPTURE_GAP_PACKETS = "ids_capture_gap_packets_total" []
+        "Packets of watched interfaces that no agent saw or read.";
     gauge RING_SIZE_BYTES = "ids_ring_size_bytes" []
         "Size of the ring buffer.";
     gauge RING_USED_BYTES = "ids_ring_used_bytes" []
