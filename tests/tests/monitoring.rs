@@ -316,6 +316,8 @@ fn trials() -> Vec<Trial> {
             25,
             vec![of(family::SAMPLES_LOST, &[], "0+5x40"), of(family::SAMPLES_SENT, &[], "0+9995x40")],
         ),
+        fires("IdsCaptureGap", 12, vec![of(family::CAPTURE_GAP_PACKETS, &[], "0x8 40x20")]),
+        silent("IdsCaptureGap", 12, vec![of(family::CAPTURE_GAP_PACKETS, &[], "40x30")]),
         fires("IdsLevelHigh", 25, vec![of(family::BUDGET_LEVEL, &[], "0 2x40")]),
         // It came back in time.
         silent("IdsLevelHigh", 25, vec![of(family::BUDGET_LEVEL, &[], "0 2x10 0x30")]),

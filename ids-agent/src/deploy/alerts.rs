@@ -131,6 +131,15 @@ fn blind() -> Vec<AlertRule> {
             act: "Raise `capture.ring_bytes`, or take fewer samples with `sample.packets` and `sample.bytes`.",
         },
         AlertRule {
+            name: "IdsCaptureGap",
+            query: all(family::CAPTURE_GAP_PACKETS).increase("10m").sum(&[INSTANCE]).above(0.0),
+            holds: "0m",
+            urgency: Urgency::Warning,
+            summary: "{{ printf \"%.0f\" $value }} packets passed {{ $labels.instance }} unseen",
+            means: "An interface went on while no program was on it, or nobody read what the program counted.",
+            act: "The agent's log says which interface and for how long. With `capture.pin`, as in the unit, what is counted outlives a restart.",
+        },
+        AlertRule {
             name: "IdsLevelHigh",
             query: all(family::BUDGET_LEVEL).now().above(0.0),
             holds: "15m",

@@ -125,12 +125,13 @@ fn blind() -> Row {
                 .words(&[(0, "well", GREEN), (1, "less", RED)]),
             view(Shape::Areas, "Packets in no flow", Unit::PacketsPerSec, "Why packets are in no flow: protocols without flows, such as ARP, or frames that cannot be read.")
                 .ask(rate_by(family::PACKETS_SKIPPED, label::REASON), "{{reason}}"),
-            view(Shape::Lines, "Losses", Unit::PerSec, "What did not come through because a bound was reached. Evicted slots went through the ring and nothing is lost with them; lost ones found the ring full. Forgotten entries were let go early by a full table.")
+            view(Shape::Lines, "Losses", Unit::PerSec, "What did not come through because a bound was reached. Evicted slots went through the ring and nothing is lost with them; lost ones found the ring full. Unseen packets passed a watched interface while no program was on it. Forgotten entries were let go early by a full table.")
                 .ask(rate(family::SLOTS_EVICTED), "slots evicted")
                 .ask(rate(family::SLOTS_LOST), "slots lost")
                 .ask(rate(family::SLOTS_LOST_PACKETS), "packets lost")
                 .ask(rate(family::SLOTS_LOST_BYTES), "bytes lost")
                 .ask(lost(), "samples lost")
+                .ask(rate(family::CAPTURE_GAP_PACKETS), "passed unseen")
                 .ask(rate_by(family::ENTRIES_FORGOTTEN, label::TABLE), "forgotten: {{table}}"),
         ],
     }
