@@ -16,6 +16,7 @@ use std::{
 };
 
 use ids_tests::{
+    bpffs::BpfFs,
     netns::{Namespace, veth},
     probe::{Need, can_run},
     program::{self, Ran},
@@ -77,11 +78,15 @@ impl Scene {
 
     /// Writes the configuration and starts the agent.
     fn start(&self, enforce: &str) -> Running<'_> {
+        self.start_with("", enforce)
+    }
+
+    fn start_with(&self, capture: &str, enforce: &str) -> Running<'_> {
         let config = self.path("config.toml");
         fs::write(
             &config,
             format!(
-                "[detect]\nclassifier = false\nanomaly = false\ndga = false\n[state]\nenabled = false\n[evidence]\nkeep = 0\n\
+                "[capture]\n{capture}\n[detect]\nclassifier = false\nanomaly = false\ndga = false\n[state]\nenabled = false\n[evidence]\nkeep = 0\n\
                  [control]\npath = {:?}\n[enforce]\nenabled = true\naudit = {:?}\nmin_witnesses = 1\nmin_severity = \"low\"\n\
                  min_confidence = 0.3\n{enforce}\n",
                 self.path("control.sock"),
@@ -240,6 +245,53 @@ fn a_block_ends_although_the_agent_hangs_and_all_end_with_it() {
     agent.signal(Signal::KILL);
     drop(agent);
     assert!(scene.reaches(ATTACKER), "a killed agent blocks nobody");
+}
+
+#[test]
+fn pinned_blocks_outlive_the_agent_and_end_by_the_clock_or_by_hand() {
+    if !can_run("pinned blocks", &NEEDS) || !can_run("pinned blocks", &[Need::Tool("mount")]) {
+        return;
+    }
+    let scene = Scene::new();
+    let bpf = BpfFs::default();
+    let pin = format!("pin = {:?}", bpf.dir("agent"));
+    let alone = |verb: &[&str]| {
+        // No socket is named: the configuration says where the maps are.
+        let config = scene.path("config.toml");
+        let args: Vec<&str> = verb.iter().copied().chain(["--config", config.to_str().unwrap()]).collect();
+        Ran::of(&scene.gateway.command(AGENT).args(&args).output().unwrap())
+    };
+    let agent = scene.start_with(&pin, "");
+    assert_eq!(scene.ask(&["block", "add", ATTACKER, "--secs", "12"]).code, Some(0));
+    assert_eq!(scene.ask(&["block", "add", NEIGHBOUR, "--secs", "3600"]).code, Some(0));
+    agent.signal(Signal::KILL);
+    drop(agent);
+    assert!(!scene.reaches(NEIGHBOUR), "the program goes on, and so do its blocks");
+    thread::sleep(Duration::from_secs(12));
+    assert!(scene.reaches(ATTACKER), "a block ends though nobody lives to end it");
+
+    let listed = alone(&["block", "list"]);
+    assert!(listed.out.contains(NEIGHBOUR) && !listed.out.contains(ATTACKER), "{listed:?}");
+    alone(&["block", "add", GATEWAY]).fails(1, &["is this machine's own"]);
+    assert_eq!(alone(&["block", "remove", NEIGHBOUR]).code, Some(0));
+    assert!(scene.reaches(NEIGHBOUR));
+    assert_eq!(alone(&["block", "add", ATTACKER, "--secs", "3600"]).code, Some(0));
+    assert!(!scene.reaches(ATTACKER));
+
+    let mut agent = scene.start_with(&pin, "");
+    agent.await_page("/metrics", |_, page| value(page, "ids_blocks") == 1.0);
+    assert_eq!(scene.await_audit("adopt")["source"], ATTACKER);
+    assert!(!scene.reaches(ATTACKER), "the next agent goes on with them");
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.end().code, Some(0));
+    assert!(!scene.reaches(ATTACKER));
+    // Blocking that is turned off leaves nothing blocked.
+    let mut agent = scene.start_with(&pin, "dry_run = true");
+    agent.await_page("/readyz", |code, _| code == 200);
+    assert!(scene.reaches(ATTACKER));
+    drop(agent);
+    let unpinned = scene.gateway.command(AGENT).args(["unpin", bpf.dir("agent").to_str().unwrap()]).output().unwrap();
+    assert!(unpinned.status.success(), "{unpinned:?}");
 }
 
 #[test]

@@ -11,9 +11,15 @@ use super::{
     print,
     table::{grouped, shown, table},
 };
-use crate::control::{self, Request};
+use crate::{
+    config::Config,
+    control::{self, ClientError, Request},
+};
 
+mod left;
 mod status;
+
+use left::Left;
 
 /// Which agent is asked, and how it is shown.
 #[derive(Debug, Args)]
@@ -34,12 +40,24 @@ impl SocketArgs {
         control::ask(&self.path()?, request).map_err(Failure::other)
     }
 
-    fn path(&self) -> Result<PathBuf, Failure> {
-        if let Some(path) = &self.socket {
-            return Ok(path.clone());
+    /// The same; where no agent runs, what one left pinned is opened.
+    fn ask_or_open(&self, request: &Request) -> Result<Asked, Failure> {
+        match control::ask(&self.path()?, request) {
+            Ok(answer) => Ok(Asked::Answered(answer)),
+            Err(error @ ClientError::NobodyThere { .. }) => match Left::open(self.settings()?)? {
+                Some(left) => Ok(Asked::Nobody(Box::new(left))),
+                None => Err(Failure::other(error)),
+            },
+            Err(error) => Err(Failure::other(error)),
         }
-        let common = CommonArgs { config: self.config.clone(), models: None };
-        Ok(effective(&common, None)?.control.path)
+    }
+
+    fn path(&self) -> Result<PathBuf, Failure> {
+        self.socket.clone().map_or_else(|| Ok(self.settings()?.control.path), Ok)
+    }
+
+    fn settings(&self) -> Result<Config, Failure> {
+        effective(&CommonArgs { config: self.config.clone(), models: None }, None)
     }
 
     fn show(&self, answer: &Value, people: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
@@ -47,6 +65,13 @@ impl SocketArgs {
             if self.json { serde_json::to_string_pretty(answer).map_err(Failure::other)? } else { people(answer) };
         print(format!("{}\n", text.trim_end()).as_bytes())
     }
+}
+
+/// Who takes an order about blocks.
+enum Asked {
+    Answered(Value),
+    /// No agent runs: what one left pinned.
+    Nobody(Box<Left>),
 }
 
 #[derive(Debug, Args)]
@@ -104,7 +129,8 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<(), Failure> {
   ids-agent block remove 203.0.113.9
 
 Blocking is off unless enforce.enabled is set. Addresses on the never-block list (this machine, its gateways and name
-servers, the home networks, enforce.management, enforce.never) cannot be blocked, by hand neither.")]
+servers, the home networks, enforce.management, enforce.never) cannot be blocked, by hand neither. Where no agent runs, and
+one left its maps pinned (capture.pin), the verbs work on those.")]
 pub(super) struct BlockArgs {
     #[command(subcommand)]
     verb: BlockVerb,
@@ -146,10 +172,20 @@ enum BlockVerb {
 
 pub(super) fn block(args: &BlockArgs) -> Result<(), Failure> {
     match &args.verb {
-        BlockVerb::List { socket } => socket.show(&socket.ask(&Request::BlockList {})?, blocks),
+        BlockVerb::List { socket } => {
+            let listed = match socket.ask_or_open(&Request::BlockList {})? {
+                Asked::Answered(answer) => answer,
+                Asked::Nobody(left) => left.list(),
+            };
+            socket.show(&listed, blocks)
+        }
         BlockVerb::Add { source, target, secs, reason, socket } => {
             let (source, target, secs) = (*source, *target, *secs);
-            let done = socket.ask(&Request::BlockAdd { source, target, secs, reason: reason.clone() })?;
+            let request = Request::BlockAdd { source, target, secs, reason: reason.clone() };
+            let done = match socket.ask_or_open(&request)? {
+                Asked::Answered(answer) => answer,
+                Asked::Nobody(left) => left.add(source, target, secs, reason.clone())?,
+            };
             socket.show(&done, |done| {
                 let dry = done.get("dry_run").and_then(Value::as_bool) == Some(true);
                 let towards = target.map(|target| format!(" towards {target}")).unwrap_or_default();
@@ -161,7 +197,10 @@ pub(super) fn block(args: &BlockArgs) -> Result<(), Failure> {
             })
         }
         BlockVerb::Remove { source, target, socket } => {
-            let done = socket.ask(&Request::BlockRemove { source: *source, target: *target })?;
+            let done = match socket.ask_or_open(&Request::BlockRemove { source: *source, target: *target })? {
+                Asked::Answered(answer) => answer,
+                Asked::Nobody(left) => left.remove(*source, *target)?,
+            };
             socket.show(&done, |_| format!("{source} is no longer blocked"))
         }
     }

@@ -1,6 +1,6 @@
 //! Writes and reads the map of blocked sources. Decides nothing: who is blocked is `enforce`'s business.
 
-use std::{mem::offset_of, sync::atomic::Ordering};
+use std::{mem::offset_of, os::fd::AsFd as _, path::Path, sync::atomic::Ordering};
 
 use aya::maps::{HashMap, Map, MapData, MapError};
 use ids_common::{
@@ -9,7 +9,11 @@ use ids_common::{
     limits::BLOCKS_MAX,
 };
 
-use super::{KernelError, WORD, mapping::Mapping};
+use super::{
+    KernelError, WORD,
+    mapping::{Access, Mapping},
+    pin::PinDir,
+};
 
 const KEY_BYTES: usize = size_of::<BlockKey>();
 const ENTRY_BYTES: usize = size_of::<BlockEntry>();
@@ -22,17 +26,38 @@ pub struct Blocks {
     settings: Mapping,
     sources: u32,
     pairs: u32,
+    /// Where no agent runs: keeps one from beginning meanwhile.
+    _pins: Option<PinDir>,
 }
 
 impl Blocks {
     pub(super) fn new(map: Map, settings: Mapping) -> Result<Self, KernelError> {
-        let mut blocks = Self { map: HashMap::try_from(map).map_err(failed)?, settings, sources: 0, pairs: 0 };
+        let mut blocks = Self { map: HashMap::try_from(map).map_err(failed)?, settings, sources: 0, pairs: 0, _pins: None };
         // A map that was there before has entries.
         for (key, _) in blocks.entries()? {
             *blocks.count(&key) += 1;
         }
         blocks.tell_programs();
         Ok(blocks)
+    }
+
+    /// The map that an agent which is gone left pinned in `dir`; nothing where none is.
+    pub fn left_in(dir: &Path) -> Result<Option<Self>, KernelError> {
+        if !dir.join(NAME).exists() {
+            return Ok(None);
+        }
+        let pins = PinDir::open(dir)?;
+        let unfit = |cause: String| KernelError::Pin { dir: dir.to_path_buf(), cause };
+        let settings = MapData::from_pin(pins.map("SETTINGS")).map_err(|error| unfit(error.to_string()))?;
+        let found = settings.info().map_err(|error| unfit(error.to_string()))?.value_size() as usize;
+        if found != size_of::<Settings>() {
+            return Err(unfit("its maps are of another version; start the agent, which replaces them".to_owned()));
+        }
+        let words = Mapping::new(settings.fd().as_fd(), size_of::<Settings>(), Access::Write)
+            .map_err(|cause| KernelError::Mapping { name: "SETTINGS", cause })?;
+        let map = MapData::from_pin(pins.map(NAME)).map_err(failed)?;
+        let blocks = Self::new(Map::HashMap(map), words)?;
+        Ok(Some(Self { _pins: Some(pins), ..blocks }))
     }
 
     /// All entries, those that have ended included, in the order of their keys.

@@ -53,7 +53,7 @@ pub(super) fn start(
         home: config.site.home_networks.clone(),
         enforcer,
         effect,
-        at_stop: AtStop::End,
+        at_stop: if config.capture.pin.dir().is_some() { AtStop::Leave } else { AtStop::End },
         audit,
         metrics: metrics.enforcement().map_err(Failure::other)?,
         hash_seed: Seed::Random.draw(),
