@@ -58,7 +58,7 @@ impl Default for EnforceSettings {
             classes: ["brute_force", "web_attack", "exploit"].map(str::to_owned).to_vec(),
             min_severity: BlockSeverity::High,
             min_confidence: 0.9,
-            min_witnesses: 2,
+            min_witnesses: 1,
             scope: BlockScope::Source,
             duration_secs: 600,
             duration_max_secs: 86_400,

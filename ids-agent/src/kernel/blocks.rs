@@ -32,7 +32,8 @@ pub struct Blocks {
 
 impl Blocks {
     pub(super) fn new(map: Map, settings: Mapping) -> Result<Self, KernelError> {
-        let mut blocks = Self { map: HashMap::try_from(map).map_err(failed)?, settings, sources: 0, pairs: 0, _pins: None };
+        let mut blocks =
+            Self { map: HashMap::try_from(map).map_err(failed)?, settings, sources: 0, pairs: 0, _pins: None };
         // A map that was there before has entries.
         for (key, _) in blocks.entries()? {
             *blocks.count(&key) += 1;

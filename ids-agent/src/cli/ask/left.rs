@@ -38,8 +38,7 @@ impl Left {
 
     pub(super) fn list(&self) -> Value {
         let (now_ns, offset) = (clock::boottime_ns(), WallOffset::of_boottime());
-        let blocks: Vec<Value> =
-            self.guard.list().iter().map(|block| audit::listed(block, now_ns, offset)).collect();
+        let blocks: Vec<Value> = self.guard.list().iter().map(|block| audit::listed(block, now_ns, offset)).collect();
         json!({ "dry_run": false, "blocks": blocks })
     }
 
@@ -91,10 +90,7 @@ impl Left {
 }
 
 fn key(source: IpAddr, target: Option<IpAddr>) -> BlockKey {
-    target.map_or_else(
-        || BlockKey::source(octets(source)),
-        |target| BlockKey::pair(octets(source), octets(target)),
-    )
+    target.map_or_else(|| BlockKey::source(octets(source)), |target| BlockKey::pair(octets(source), octets(target)))
 }
 
 fn uid() -> u32 {

@@ -66,7 +66,7 @@ fn incident(source: u32, record: Option<FlowRecord>) -> Incident {
 }
 
 fn settings() -> EnforceSettings {
-    EnforceSettings { enabled: true, hosts_share_max: 1.0, ..EnforceSettings::default() }
+    EnforceSettings { enabled: true, min_witnesses: 2, hosts_share_max: 1.0, ..EnforceSettings::default() }
 }
 
 #[test]
