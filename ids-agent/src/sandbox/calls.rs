@@ -37,7 +37,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_fallocate,
     libc::SYS_fadvise64,
     libc::SYS_getdents64,
-    libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
     libc::SYS_mkdirat,
@@ -161,6 +160,7 @@ const OLDER: &[i64] = &[
     libc::SYS_pipe,
     libc::SYS_dup2,
     libc::SYS_rename,
+    libc::SYS_renameat,
     libc::SYS_unlink,
     libc::SYS_mkdir,
     libc::SYS_rmdir,
@@ -177,7 +177,10 @@ const OLDER: &[i64] = &[
     libc::SYS_time,
     libc::SYS_arch_prctl,
 ];
-#[cfg(not(target_arch = "x86_64"))]
+/// `renameat`, which the libc crate names for musl alone.
+#[cfg(target_arch = "aarch64")]
+const OLDER: &[i64] = &[38];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const OLDER: &[i64] = &[];
 
 /// The pages, systemd and the journal, and what the kernel says of interfaces.
