@@ -4,8 +4,9 @@ use super::{SignKind, Signs};
 
 /// Consonants in a row that no word has.
 const ROW_MIN: usize = 5;
-/// Shortest name of which something is said.
+/// Shortest name of which something is said, and shortest value: abbreviations have no vowels either.
 const WORD_MIN: usize = 5;
+const VALUE_MIN: usize = 8;
 
 /// Signs in the first line and the headers of a request.
 pub(super) fn request(method: &[u8], target: &[u8], headers: &[u8], signs: &mut Signs) {
@@ -72,7 +73,7 @@ fn is_unspoken(path: &[u8], query: &[u8]) -> bool {
     let words = [name, field, value];
     let is_word = |word: &[u8]| (WORD_MIN..=16).contains(&word.len()) && word.iter().all(u8::is_ascii_lowercase);
     let unspoken = words.iter().filter(|word| longest_row(word) >= ROW_MIN).count();
-    words.iter().all(|word| is_word(word)) && longest_row(value) >= ROW_MIN && unspoken >= 2
+    words.iter().all(|word| is_word(word)) && value.len() >= VALUE_MIN && longest_row(value) >= ROW_MIN && unspoken >= 2
 }
 
 /// Most consonants in a row.
