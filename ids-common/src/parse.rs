@@ -245,15 +245,19 @@ fn ethertype_walk<P: PacketRead>(
     if ethertype == wire::ETHERTYPE_IPV4 {
         return Ok((Network::Ipv4, at));
     }
-    while let wire::ETHERTYPE_VLAN | wire::ETHERTYPE_QINQ | wire::ETHERTYPE_QINQ_OLD = ethertype {
-        if tags >= VLAN_TAGS_MAX {
-            return Err(Skip::VlanDepth);
+    // A count, so that the compiler unrolls it: Linux 6.1 refuses a loop that is entered in its middle.
+    for _ in 0..VLAN_TAGS_MAX {
+        if !is_vlan(ethertype) || tags >= VLAN_TAGS_MAX {
+            break;
         }
         let tag = packet.read::<wire::VlanTag>(at).ok_or(Skip::LinkTruncated)?;
         *vlan = tag.vlan_id();
         ethertype = tag.ethertype();
         at += wire::VlanTag::LEN;
         tags += 1;
+    }
+    if is_vlan(ethertype) {
+        return Err(Skip::VlanDepth);
     }
     let at = packet.offset(at);
     match ethertype {
@@ -266,6 +270,11 @@ fn ethertype_walk<P: PacketRead>(
         0..wire::ETHERTYPE_MIN => Err(Skip::Llc),
         _ => Err(Skip::NotIp),
     }
+}
+
+#[inline(always)]
+fn is_vlan(ethertype: u16) -> bool {
+    matches!(ethertype, wire::ETHERTYPE_VLAN | wire::ETHERTYPE_QINQ | wire::ETHERTYPE_QINQ_OLD)
 }
 
 #[inline(always)]

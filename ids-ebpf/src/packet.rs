@@ -361,6 +361,7 @@ impl Packet for IpPacket {
 /// elsewhere and would drop the comparison that the verifier needs here.
 #[inline(always)]
 fn bounded<const N: usize>(len: u32) -> Option<u32> {
-    let len = maps::opaque(u64::from(len));
-    (len >= 1 && len <= N as u64).then_some(len as u32)
+    // Verifiers before Linux 6.8 learn no lower bound from a comparison with zero, so the length is compared less one.
+    let below = maps::opaque(u64::from(len.wrapping_sub(1)));
+    (below < N as u64).then(|| below as u32 + 1)
 }
