@@ -25,3 +25,4 @@ pub mod running;
 pub mod scene;
 pub mod score;
 pub mod shapes;
+pub mod wire;

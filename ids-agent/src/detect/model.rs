@@ -14,11 +14,13 @@ use crate::{
 
 mod classifier;
 mod golden;
+#[cfg(feature = "tract")]
 mod graph;
 mod manifest;
 mod memo;
 #[cfg(feature = "ort")]
 pub mod ort;
+#[cfg(feature = "tract")]
 mod tract;
 mod trees;
 
@@ -261,12 +263,23 @@ impl Model {
 }
 
 fn graph_backend(model: &[u8], outputs: usize, inference: &Inference) -> Result<Box<dyn Backend>, ModelError> {
+    #[cfg(feature = "tract")]
     graph::check(model, FEATURES, outputs)?;
     Ok(match inference {
+        #[cfg(feature = "tract")]
         Inference::Tract => Box::new(tract::Tract::new(model, outputs)?),
+        #[cfg(not(feature = "tract"))]
+        Inference::Tract => without_tract(model.len(), outputs)?,
         #[cfg(feature = "ort")]
         Inference::Onnxruntime(library) => Box::new(ort::Ort::new(library, model, outputs)?),
     })
+}
+
+/// Builds that leave the engine out, as those for emulated machines do, walk trees and nothing else.
+#[cfg(not(feature = "tract"))]
+fn without_tract(bytes: usize, outputs: usize) -> Result<Box<dyn Backend>, ModelError> {
+    let reason = format!("left out of this build; the model has {bytes} bytes and {outputs} outputs");
+    Err(ModelError::Backend { backend: "tract", reason })
 }
 
 fn check_hash(file: &'static str, bytes: &[u8], expected: &str) -> Result<(), ModelError> {
