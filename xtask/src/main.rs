@@ -5,7 +5,9 @@ mod boot_test;
 mod eval;
 mod lab;
 mod metrics;
+mod musl;
 mod netns;
+mod package;
 mod page;
 mod process;
 mod root;
@@ -14,6 +16,8 @@ mod setup;
 mod test;
 mod tidy;
 mod train;
+mod vm;
+mod vm_test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -46,6 +50,10 @@ enum Verb {
     Train(train::Args),
     /// Scores the agent on labelled captures: what it finds, what it takes for an attack and is none, how soon it says so.
     Eval(eval::Args),
+    /// Makes static programs and Debian packages, and with `--test` tries them in clean Debians.
+    Package(package::Args),
+    /// Boots every promised kernel under emulation and tries there what is promised.
+    VmTest(vm_test::Args),
     /// Checks the rules of the house: what may stand where, and which way things depend.
     Tidy(tidy::Args),
 }
@@ -70,6 +78,8 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Lab(args) => lab::run(&args),
         Verb::Train(args) => train::run(&args),
         Verb::Eval(args) => eval::run(&args),
+        Verb::Package(args) => package::run(&args),
+        Verb::VmTest(args) => vm_test::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
     }
 }

@@ -87,7 +87,7 @@ fn lock(dir: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn remove(dir: &Path) -> Result<()> {
+pub(crate) fn remove(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("`{}` cannot be removed", dir.display()))
