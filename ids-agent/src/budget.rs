@@ -42,8 +42,8 @@ const CPU_PRESSURE_LOAD: f64 = 0.5;
 const HOT_LOAD: f64 = 0.25;
 
 /// Memory, in shares of the budget: above the one tables are halved, below the other doubled.
-const MEMORY_HIGH: f64 = 0.9;
-const MEMORY_ROOM: f64 = 0.7;
+const MEMORY_HIGH: f64 = 0.8;
+const MEMORY_ROOM: f64 = 0.65;
 /// Share of time in which somebody waits for memory, from which tables are halved too.
 const MEMORY_PRESSURE_MAX: f64 = 20.0;
 const MEMORY_ROOM_SAMPLES: u32 = 3;
@@ -230,6 +230,10 @@ impl Governor {
             load if load < MEMORY_ROOM => Side::Room,
             _ => Side::Between,
         };
+        if memory_load > 1.0 {
+            // Beyond the budget itself there is no second sample to wait for.
+            self.memory.over = self.memory.over.max(OVER_SAMPLES - 1);
+        }
         let smallest = self.effort.tables == Tables::SMALLEST;
         let mut starved = false;
         match self.memory.step(side, sample.at_ns) {
