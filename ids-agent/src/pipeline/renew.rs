@@ -18,10 +18,13 @@ use crate::{
 /// An engine that works takes up what was put down within a tick.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 
+/// What was put down, and whom to tell that it was taken up.
+type Waiting = Option<(Renewal, SyncSender<Restored>)>;
+
 /// Where it lies until the engine takes it.
 #[derive(Clone, Default)]
 pub struct RenewalBox {
-    waiting: Arc<Mutex<Option<(Renewal, SyncSender<Restored>)>>>,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
 impl fmt::Debug for RenewalBox {
@@ -43,7 +46,7 @@ impl RenewalBox {
         restored
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Renewal, SyncSender<Restored>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -49,8 +49,11 @@ pub(super) struct Built {
     detectors: usize,
 }
 
+/// Detectors in their order, and the groups that they are of.
+type Groups = (Vec<Box<dyn Detector>>, Vec<Built>);
+
 /// Builds every group, and remembers out of what.
-pub(super) fn build_groups(config: &Config) -> Result<(Vec<Box<dyn Detector>>, Vec<Built>), Failure> {
+pub(super) fn build_groups(config: &Config) -> Result<Groups, Failure> {
     let (mut detectors, mut groups) = (Vec::new(), Vec::new());
     for group in Group::ALL {
         // Taken first: what changes in between is built again at the next reload.
@@ -171,8 +174,8 @@ fn check_feeds(settings: &IntelSettings) -> Result<(), String> {
 }
 
 fn is_live(key: &str) -> bool {
-    let named = |name: &&str| if name.ends_with('.') { key.starts_with(*name) } else { key == *name };
-    LIVE.iter().any(|name| named(&name)) && !NOT_LIVE.contains(&key)
+    let named = |name: &&'static str| if name.ends_with('.') { key.starts_with(*name) } else { key == *name };
+    LIVE.iter().any(named) && !NOT_LIVE.contains(&key)
 }
 
 /// Keys whose values differ, dotted, in their order.
