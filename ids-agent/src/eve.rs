@@ -6,6 +6,7 @@ mod event;
 mod follow;
 mod heard;
 mod position;
+mod protocol;
 mod read;
 mod reader;
 mod stream;

@@ -104,7 +104,7 @@ fn link_layer(link: Link, captured: &[u8]) -> Result<(Network, usize, u16), Skip
             let header = captured.get(..20).ok_or(Skip::LinkTruncated)?;
             ether_types(EtherType(u16::from_be_bytes([header[0], header[1]])), captured, 20)
         }
-        Link::RawIp => match captured.first().ok_or(Skip::IpTruncated)? >> 4 {
+        Link::RawIp => match captured.get(..2).ok_or(Skip::IpTruncated)?[0] >> 4 {
             4 => Ok((Network::Ipv4, 0, 0)),
             6 => Ok((Network::Ipv6, 0, 0)),
             _ => Err(Skip::IpVersion),

@@ -42,7 +42,10 @@ const BLOCK_NS: u64 = 3_000_000_000;
 /// Whoever owns nothing.
 const NOBODY: u32 = 65_534;
 
-const PROMISED: [(&str, fn() -> Verdict); 10] = [
+/// What is tried, by name.
+type Check = (&'static str, fn() -> Verdict);
+
+const PROMISED: [Check; 10] = [
     ("machine", machine_facts),
     ("load", load),
     ("native", || parity(Mode::Native)),
@@ -55,7 +58,7 @@ const PROMISED: [(&str, fn() -> Verdict); 10] = [
     ("block", block),
 ];
 /// What a kernel that is too old shall do.
-const TOO_OLD: [(&str, fn() -> Verdict); 2] = [("machine", machine_facts), ("refusal", refusal)];
+const TOO_OLD: [Check; 2] = [("machine", machine_facts), ("refusal", refusal)];
 
 /// The checks that this kernel must stand.
 pub(crate) fn wanted() -> Vec<&'static str> {

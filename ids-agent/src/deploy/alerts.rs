@@ -349,7 +349,7 @@ fn found() -> Vec<AlertRule> {
 }
 
 /// Alerts in groups, by the question that they answer.
-pub fn groups() -> Vec<(&'static str, Vec<AlertRule>)> {
+pub(super) fn groups() -> Vec<(&'static str, Vec<AlertRule>)> {
     vec![
         ("ids-agent working", working()),
         ("ids-agent blind", blind()),

@@ -21,10 +21,17 @@ pub(super) fn queries() -> Vec<(&'static str, Query)> {
     views.flat_map(|view| view.queries().map(|query| (view.title(), query.clone())).collect::<Vec<_>>()).collect()
 }
 
-/// Title and question of each row, and title and description of its panels.
-pub(super) fn described() -> Vec<(&'static str, &'static str, Vec<(&'static str, &'static str)>)> {
+/// A row as the docs tell of it.
+pub(super) struct Told {
+    pub(super) title: &'static str,
+    pub(super) question: &'static str,
+    /// Title and description of each panel.
+    pub(super) panels: Vec<(&'static str, &'static str)>,
+}
+
+pub(super) fn described() -> Vec<Told> {
     let panels = |views: &[View]| views.iter().map(|view| (view.title(), view.description())).collect();
-    rows().iter().map(|row| (row.title, row.question, panels(&row.views))).collect()
+    rows().iter().map(|row| Told { title: row.title, question: row.question, panels: panels(&row.views) }).collect()
 }
 
 /// Panels from left to right, a new line where one does not fit; and the height of it all.
@@ -208,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_panel_asks_something_and_teaches() {
-        for (_, _, panels) in described() {
+        for Told { panels, .. } in described() {
             for (title, description) in panels {
                 assert!(description.len() > 20 && description.ends_with('.'), "{title}: {description}");
             }

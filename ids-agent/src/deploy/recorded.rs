@@ -23,7 +23,7 @@ pub(super) const STEP_P99_SECONDS: Family =
 pub(super) const ALERTS_PER_HOUR: Family =
     kept("instance_class:ids_alerts:increase1h", &[label::CLASS], "Alerts of the last hour.");
 
-pub fn recorded() -> Vec<Recorded> {
+pub(super) fn recorded() -> Vec<Recorded> {
     let seen = || all(family::PACKETS_SEEN).rate("5m").sum(&[INSTANCE]);
     let lost = all(family::SLOTS_LOST_PACKETS).rate("5m").sum(&[INSTANCE]);
     vec![

@@ -41,7 +41,7 @@ pub fn runbook_page() -> String {
 /// The part of `docs/monitoring.md` on the dashboard: each row with its question, each panel with what it says.
 pub fn panels_page() -> String {
     let mut out = String::new();
-    for (title, question, panels) in dashboard::described() {
+    for dashboard::Told { title, question, panels } in dashboard::described() {
         let _ = write!(out, "### {title}\n\n{question}\n\n| panel | says |\n|---|---|\n");
         for (panel, description) in panels {
             let _ = writeln!(out, "| {panel} | {description} |");

@@ -4,11 +4,11 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use ids_common::wire::{PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP};
 use serde::Deserialize;
 
 use super::{
     app::{DnsPart, EveApp, FilePart, HttpPart, SmbPart, SshPart, TlsPart},
+    protocol::protocol,
     time::unix_ns,
 };
 
@@ -464,35 +464,6 @@ fn address(text: &str) -> Result<[u8; 16], Skipped> {
     }
 }
 
-/// Suricata writes names in capitals, and numbers as text for those it has no name for.
-fn protocol(name: &str) -> Option<u8> {
-    Some(match name {
-        "TCP" => PROTO_TCP,
-        "UDP" => PROTO_UDP,
-        "ICMP" => PROTO_ICMP,
-        "IPv6-ICMP" | "ICMPv6" => PROTO_ICMPV6,
-        "SCTP" => PROTO_SCTP,
-        // Names as the IANA's list has them, of protocols that Suricata sees without a flow of its own.
-        "HOPOPT" => 0,
-        "IGMP" => 2,
-        "IPv6-Route" => 43,
-        "IPv6-Frag" => 44,
-        "ESP" => 50,
-        "AH" => 51,
-        "IPv6-NoNxt" => 59,
-        "IPv6-Opts" => 60,
-        "EIGRP" => 88,
-        "OSPFIGP" | "OSPF" => 89,
-        "PIM" => 103,
-        "VRRP" => 112,
-        "L2TP" => 115,
-        other => {
-            let known = (0..=u8::MAX).find(|proto| crate::flow::proto_label(*proto).eq_ignore_ascii_case(other));
-            return known.or_else(|| other.trim_start_matches('0').parse().ok());
-        }
-    })
-}
-
 /// At most `TEXT_BYTES_MAX` bytes, cut between characters.
 pub(super) fn capped(text: &str) -> Box<str> {
     let mut end = text.len().min(TEXT_BYTES_MAX);
@@ -564,15 +535,6 @@ mod tests {
     fn nesting_without_end_is_no_stack_overflow() {
         let line = format!("{{\"event_type\":\"alert\",\"x\":{}", "[".repeat(100_000));
         assert_eq!(skipped(&line), Some(Skipped::Json));
-    }
-
-    #[test]
-    fn protocols_go_by_name_or_number() {
-        assert_eq!(
-            ["TCP", "UDP", "IPv6-ICMP", "GRE", "089", "ESP", "IGMP", "IPv6-Opts"].map(protocol),
-            [Some(6), Some(17), Some(58), Some(47), Some(89), Some(50), Some(2), Some(60)]
-        );
-        assert_eq!(protocol("none"), None);
     }
 
     #[test]
