@@ -164,7 +164,7 @@ fn in_96_mib_tables_shrink_under_a_flood_and_nothing_is_killed() {
     assert!(tables < 1.0 || level > 0.0, "nothing was given up at {} MiB", most / 1_048_576.0);
     // The budget itself is not kept yet while a flood goes on (docs/budget.md); this is how far it may be left.
     assert!(most <= 1.25 * LIMIT as f64, "{} MiB", most / 1_048_576.0);
-    assert_eq!(agent.get("/healthz").map(|(code, _)| code), Some(200));
+    agent.await_page("/healthz", |code, _| code == 200);
     agent.await_page("/metrics", |_, page| {
         value(page, "ids_budget_tables_ratio") == before && value(page, "ids_budget_level") == 0.0
     });

@@ -134,7 +134,9 @@ impl Scene {
             "/search?q=%3Cscript%3Ealert(document.cookie)%3C/script%3E",
         ] {
             let Some(mut stream) = self.try_connect(from, Duration::from_secs(3)) else { return };
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: sqlmap/1.7\r\n\r\n").unwrap();
+            // At once: the server answers, and closes, what has begun.
+            let request = format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: sqlmap/1.7\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
             let mut answer = String::new();
             stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
             // A block cuts it off.

@@ -26,10 +26,6 @@ use crate::{
 const YAML: &str = include_str!("captures.yaml");
 /// Networks that count as the inside, beside those of the configuration: private and local ones.
 const HOME_NETWORKS: &str = "192.168.0.0/16,10.0.0.0/8,172.16.0.0/12,fc00::/7,fe80::/10";
-/// Where attackers are. Of a network that nobody described it is not known: two of its private addresses may be one of them and a
-/// victim, which rules that look at what comes from outside would pass over.
-const ANYWHERE: &str = "any";
-const OUTSIDE: &str = "!$HOME_NET";
 /// Where Debian and suricata-update put rules.
 const RULES_USUAL: [&str; 3] =
     ["/var/lib/suricata/rules/suricata.rules", "/var/lib/suricata/rules", "/etc/suricata/rules"];
@@ -115,8 +111,7 @@ impl CaptureSuricata {
         let home: Vec<&str> = std::iter::once(HOME_NETWORKS)
             .chain(settings.home_networks.iter().map(String::as_str).filter(|network| is_prefix(network)))
             .collect();
-        let external = if settings.home_networks.is_empty() { ANYWHERE } else { OUTSIDE };
-        let yaml = YAML.replace("@HOME_NETWORKS@", &home.join(",")).replace("@EXTERNAL_NETWORKS@", external);
+        let yaml = YAML.replace("@HOME_NETWORKS@", &home.join(","));
         fs::write(within("suricata.yaml"), yaml).map_err(CapturesError::Run)?;
         let said = File::create(within(SAID)).map_err(CapturesError::Run)?;
         let also_said = said.try_clone().map_err(CapturesError::Run)?;
