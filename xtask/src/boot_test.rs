@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::container::Container;
 use crate::{
+    container::Container,
     metrics::Metrics,
     netns::Namespace,
     process::{find, is_root, must, quiet},
@@ -21,8 +21,6 @@ use crate::{
     setup::{self, Purpose},
     workspace::{self, TEST_SET},
 };
-
-mod container;
 
 /// systemd and what the unit's commands need; the rest of a Debian is of no account here.
 const PACKAGES: [&str; 4] = ["systemd", "systemd-sysv", "libcap2-bin", "procps"];

@@ -2,6 +2,7 @@
 
 mod bench;
 mod boot_test;
+mod container;
 mod eval;
 mod lab;
 mod metrics;

@@ -19,6 +19,15 @@ const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
 /// Makes `ids-agent_VERSION_ARCH.deb`.
 pub(super) fn build(program: &Program, made: &Made, version: &str, out: &Path) -> Result<PathBuf> {
+    build_with(program, made, version, out, "-Zxz")
+}
+
+/// The package under another version, for an upgrade to be tried.
+pub(super) fn build_next(program: &Program, made: &Made, out: &Path) -> Result<PathBuf> {
+    build_with(program, made, &format!("{}+next", tree::version()?), out, "-Znone")
+}
+
+fn build_with(program: &Program, made: &Made, version: &str, out: &Path, packing: &str) -> Result<PathBuf> {
     let arch = program.arch.debian();
     let sources = workspace::root()?.join("deploy/debian");
     let dir = out.join(format!("tree-{arch}"));
@@ -51,7 +60,7 @@ pub(super) fn build(program: &Program, made: &Made, version: &str, out: &Path) -
 
     let deb = out.join(format!("ids-agent_{version}_{arch}.deb"));
     let mut command = Command::new("dpkg-deb");
-    command.args(["--root-owner-group", "-Zxz", "--build"]).arg(&dir).arg(&deb).env("SOURCE_DATE_EPOCH", epoch()?);
+    command.args(["--root-owner-group", packing, "--build"]).arg(&dir).arg(&deb).env("SOURCE_DATE_EPOCH", epoch()?);
     quiet(&mut command)?;
     fs::remove_dir_all(&dir).with_context(|| format!("`{}` cannot be removed", dir.display()))?;
     Ok(deb)
@@ -65,9 +74,4 @@ fn epoch() -> Result<String> {
     let root = workspace::root()?;
     let said = quiet(Command::new("git").arg("-C").arg(&root).args(["log", "-1", "--format=%ct"]))?;
     Ok(said.trim().to_owned())
-}
-
-/// The package under another version, for an upgrade to be tried.
-pub(super) fn build_next(program: &Program, made: &Made, out: &Path) -> Result<PathBuf> {
-    build(program, made, &format!("{}+next", tree::version()?), out)
 }

@@ -41,21 +41,30 @@ files_whole() { [ -z "$(dpkg -V ids-agent | grep -v ' c ')" ] && [ -s /usr/share
 doctor() { ids-agent doctor --interface lan0 >/tmp/doctor; grep -q 'golden vectors reproduce' /tmp/doctor || { cat /tmp/doctor; return 1; }; grep -i -c works /tmp/doctor; }
 configured() { sed -i 's/^interfaces = \[\]/interfaces = ["lan0"]/' /etc/ids-agent/config.toml && ids-agent check-config /etc/ids-agent/config.toml | grep -q lan0; }
 started() { systemctl start ids-agent && is is-active active || { journalctl -u ids-agent --no-pager -n 8 -o cat; return 1; }; }
-own_user() { [ "$(ps -o user:20= -p "$(systemctl show -p MainPID --value ids-agent)" | tr -d " ")" = ids-agent ]; }
-attached() { ip link show lan0 | grep -q xdp; }
-detached() { ! attached && ! pidof ids-agent; }
+own_user() { [ "$(ps -o user:20= -p "$(process)" | tr -d " ")" = ids-agent ]; }
+# By the driver itself: `xdpgeneric` is another word.
+attached() { ip link show lan0 | grep -q ' xdp '; }
+detached() { ! ip link show lan0 | grep xdp && [ -z "$(tc filter show dev lan0 egress)" ] && ! pidof ids-agent; }
 # The lab's scan, from outside.
 scanned() { ip netns exec outside nmap -sS -n -Pn -T4 --max-rate 300 -p 1-1000 10.79.0.1 >/tmp/nmap 2>&1; }
 alerted() { [ "$(grep -c '"class":"port_scan"' $alerts)" -gt "$1" ]; }
 detects() { before=$(grep -c '"class":"port_scan"' $alerts 2>/dev/null); scanned && await alerted "${before:-0}" && grep -m1 -o '"src_ip":"10.79.0.2"' $alerts; }
-upgraded() { pid=$(systemctl show -p MainPID --value ids-agent); dpkg -i "$packages"/next/*_"$arch".deb && await is is-active active && [ "$(systemctl show -p MainPID --value ids-agent)" != "$pid" ] && grep -q lan0 /etc/ids-agent/config.toml && dpkg-query -W -f '${Version}' ids-agent | grep next; }
+process() { systemctl show -p MainPID --value ids-agent; }
+# Another process with the same settings, which goes on with what counted in the meantime.
+upgraded() {
+    before=$(process)
+    dpkg -i "$packages"/next/*_"$arch".deb && await is is-active active && [ "$(process)" != "$before" ] || return 1
+    journalctl -u ids-agent --no-pager -o cat _PID="$(process)" IDS_ADOPTED=true | grep attached || return 1
+    grep -q lan0 /etc/ids-agent/config.toml && dpkg-query -W -f '${Version}' ids-agent | grep next
+}
 removed() { dpkg -r ids-agent && [ -f /etc/ids-agent/config.toml ] && [ ! -e /usr/bin/ids-agent ] && detached; }
 installed_again() { installed && await is is-active active; }
 purged() { dpkg -P ids-agent && detached; }
 # Whatever bears our name, but for the user and what tries the package.
-nothing_left() { left=$(find / -xdev \( -path /proc -o -path /sys -o -path "$packages" \) -prune -o -name '*ids-agent*' -print; find /sys/fs/bpf -name 'ids-agent*'; systemctl list-unit-files --no-legend 'ids-agent*'); [ -z "$left" ] || { echo "$left"; return 1; }; }
+nothing_left() { left=$(find / /run -xdev \( -path /proc -o -path /sys -o -path "$packages" \) -prune -o -name '*ids-agent*' -print; find /sys/fs/bpf -name 'ids-agent*'; systemctl list-unit-files --no-legend 'ids-agent*'); [ -z "$left" ] || { echo "$left"; return 1; }; }
 
-mkdir -p /sys/fs/bpf && mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
+# systemd does this by itself, but in a container.
+mkdir -p /sys/fs/bpf && mountpoint -q /sys/fs/bpf || mount -t bpf -o mode=700 bpf /sys/fs/bpf
 check network network
 check install installed
 check files files_whole

@@ -13,7 +13,7 @@ use super::Program;
 use crate::{process::quiet, workspace};
 
 /// Files of the checkout, where they go, and whether they are compressed there, as Debian wants of manuals and logs.
-const FILES: [(&str, &str, Form); 15] = [
+const FILES: [(&str, &str, Form); 16] = [
     ("systemd/ids-agent.service", "usr/lib/systemd/system/ids-agent.service", Form::Plain),
     ("systemd/ids-agent.sysusers", "usr/lib/sysusers.d/ids-agent.conf", Form::Plain),
     ("systemd/ids-agent.tmpfiles", "usr/lib/tmpfiles.d/ids-agent.conf", Form::Plain),
@@ -23,6 +23,7 @@ const FILES: [(&str, &str, Form); 15] = [
     ("systemd/notify-reload.conf", "usr/share/doc/ids-agent/examples/notify-reload.conf", Form::Plain),
     ("deploy/debian/config.toml", "etc/ids-agent/config.toml", Form::Plain),
     ("deploy/debian/copyright", "usr/share/doc/ids-agent/copyright", Form::Plain),
+    ("deploy/debian/lintian-overrides", "usr/share/lintian/overrides/ids-agent", Form::Plain),
     ("LICENSE", "usr/share/doc/ids-agent/LICENSE.gz", Form::Compressed),
     ("docs/CHANGELOG.md", "usr/share/doc/ids-agent/changelog.gz", Form::Compressed),
     ("docs/configuration.md", "usr/share/doc/ids-agent/configuration.md.gz", Form::Compressed),

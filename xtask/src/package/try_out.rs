@@ -5,19 +5,21 @@ mod machine;
 use std::{
     fs,
     path::Path,
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{
     Program, deb,
     tree::{Made, write},
 };
 use crate::{
+    container::Container,
     musl::Arch,
-    process::{Group, Interrupt},
+    process::{Interrupt, quiet},
     root::{Scratch, clean},
     setup::{self, Purpose},
 };
@@ -25,7 +27,7 @@ use crate::{
 /// What the life takes beside a minimal Debian.
 const PACKAGES: [&str; 5] = ["dbus", "iproute2", "nmap", "procps", "systemd-sysv"];
 const LIFE: &str = include_str!("life.sh");
-const CONTAINER_TIMEOUT: Duration = Duration::from_secs(240);
+const CONTAINER_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Tries the package of every program.
 pub(super) fn run(programs: &[Program], made: &Made, version: &str, out: &Path) -> Result<ExitCode> {
@@ -76,51 +78,30 @@ fn unit(folder: &str, arch: Arch, patience_secs: u32, said: &str) -> String {
     )
 }
 
-/// Boots a container over a clean root. The folder is in it as /payload, and what is said comes back as a file there.
+/// Boots a container over a clean root, with the payload in it.
 fn in_container(arch: Arch, payload: &Path, interrupt: &Interrupt) -> Result<Vec<String>> {
     let scratch = Scratch::over(&clean(&PACKAGES)?)?;
     let root = scratch.path();
-    let said = payload.join("said");
-    write(&said, b"")?;
-    let service = "etc/systemd/system/life.service";
-    write(&root.join(service), unit("/payload", arch, 30, "/payload/said").as_bytes())?;
-    let wants = root.join("etc/systemd/system/multi-user.target.wants");
-    fs::create_dir_all(&wants).with_context(|| format!("`{}` cannot be made", wants.display()))?;
-    let link = wants.join("life.service");
-    std::os::unix::fs::symlink("/etc/systemd/system/life.service", &link)
-        .with_context(|| format!("`{}`", link.display()))?;
+    quiet(Command::new("cp").arg("-r").arg(payload).arg(root.join("payload")))?;
+    write(&root.join("etc/systemd/system/life.service"), unit("/payload", arch, 30, "/payload/said").as_bytes())?;
+    quiet(Command::new("systemctl").arg(format!("--root={}", root.display())).args(["enable", "life.service"]))?;
 
-    let mut command = Command::new("systemd-nspawn");
-    command.arg("--quiet").arg("--boot").arg("--directory").arg(&root);
-    command.arg(format!("--bind={}:/payload", payload.display()));
-    command.args(["--private-network", "--register=no", "--keep-unit", "--link-journal=no"]);
-    command.args(["--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON", "--system-call-filter=bpf perf_event_open"]);
-    command.arg(format!("--machine=ids-agent-{}", std::process::id()));
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut container = Group::start("the container", &mut command)?;
+    let console = scratch.path().with_file_name("console");
+    let mut container = Container::boot(&root, &console)?;
     let deadline = Instant::now() + CONTAINER_TIMEOUT;
-    let lines = loop {
+    loop {
         interrupt.check()?;
-        let lines: Vec<String> = fs::read_to_string(&said).unwrap_or_default().lines().map(str::to_owned).collect();
-        if lines.last().is_some_and(|line| line == "package end") {
-            break lines;
+        // What it had said by then is all there is.
+        let is_off = container.is_off()?;
+        let said = fs::read_to_string(root.join("payload/said")).unwrap_or_default();
+        let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+        if is_off {
+            return Ok(lines);
         }
-        if let Some(status) = container.ended()? {
-            bail!(
-                "the container ended early ({status}); last it said: {}",
-                lines.last().map_or("nothing", String::as_str)
-            );
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "not done in {} s; last it said: {}",
-            CONTAINER_TIMEOUT.as_secs(),
-            lines.last().map_or("nothing", String::as_str)
-        );
-        std::thread::sleep(Duration::from_millis(200));
-    };
-    container.stop(Duration::from_secs(10))?;
-    Ok(lines)
+        let last = lines.last().map_or("nothing", String::as_str);
+        ensure!(Instant::now() < deadline, "not done in {} s; last it said: {last}", CONTAINER_TIMEOUT.as_secs());
+        thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// The checks as a text, and whether all passed.

@@ -18,7 +18,7 @@ const CALLS: &str = "bpf perf_event_open seccomp landlock_create_ruleset landloc
 /// For systemd to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) struct Container {
+pub(crate) struct Container {
     nspawn: Group,
     /// The container's first process, as this machine counts.
     leader: u32,
@@ -27,7 +27,7 @@ pub(super) struct Container {
 
 impl Container {
     /// Boots the Debian that lies in `root`; what it prints goes to `console`.
-    pub(super) fn boot(root: &Path, console: &Path) -> Result<Self> {
+    pub(crate) fn boot(root: &Path, console: &Path) -> Result<Self> {
         let log = File::create(console).with_context(|| format!("`{}` cannot be made", console.display()))?;
         let mut command = Command::new("systemd-nspawn");
         command
@@ -54,35 +54,40 @@ impl Container {
         Ok(Self { nspawn, leader, console: console.to_owned() })
     }
 
-    pub(super) fn leader(&self) -> u32 {
+    pub(crate) fn leader(&self) -> u32 {
         self.leader
     }
 
+    /// Whether it has powered itself off.
+    pub(crate) fn is_off(&mut self) -> Result<bool> {
+        Ok(self.nspawn.ended()?.is_some())
+    }
+
     /// A command inside.
-    pub(super) fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.leader.to_string(), "--all", "--", program]);
         command
     }
 
     /// What a command inside says.
-    pub(super) fn says(&self, words: &[&str]) -> Result<String> {
+    pub(crate) fn says(&self, words: &[&str]) -> Result<String> {
         let (program, arguments) = words.split_first().context("no command")?;
         quiet(self.command(program).args(arguments))
     }
 
     /// A command of this machine in the container's network alone.
-    pub(super) fn in_network(&self, program: &str) -> Command {
+    pub(crate) fn in_network(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.leader)).args(["--", program]);
         command
     }
 
     /// Has systemd end everything.
-    pub(super) fn power_off(mut self) -> Result<()> {
+    pub(crate) fn power_off(mut self) -> Result<()> {
         let began = Instant::now();
         self.says(&["systemctl", "--no-block", "poweroff"])?;
-        while self.nspawn.ended()?.is_none() {
+        while !self.is_off()? {
             ensure!(began.elapsed() < PATIENCE, "the container does not end: {}", last_lines(&self.console));
             thread::sleep(Duration::from_millis(50));
         }
