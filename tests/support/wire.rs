@@ -40,7 +40,8 @@ pub fn frames() -> Vec<Timed> {
         add(there(ACK, &[]));
         let query = frame::udp(port, 53, None, &frame::payload(30));
         add(frame::ethernet(frame::IPV4, &Ipv4::between(client, server, 17).wrap(&query)));
-        add(frame::vlan(42, frame::IPV4, &Ipv4::between(client, server, 1).wrap(&frame::icmp(8, 0, &[0; 20]))));
+        let ping = Ipv4::between(client, server, 1).wrap(&frame::icmp(8, 0, &[0; 20]));
+        add(frame::ethernet(frame::VLAN, &frame::vlan(42, frame::IPV4, &ping)));
         add(frame::arp());
     }
     frames
