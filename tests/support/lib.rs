@@ -17,6 +17,7 @@ pub mod labels;
 pub mod netns;
 pub mod onnx;
 pub mod oracle;
+pub mod pair;
 pub mod probe;
 pub mod program;
 pub mod promql;

@@ -119,3 +119,20 @@ pub fn value(page: &str, series: &str) -> f64 {
     let line = page.lines().find(|line| line.starts_with(series) && line[series.len()..].starts_with(' '));
     line.and_then(|line| line.rsplit(' ').next()).map_or(0.0, |text| text.parse().unwrap())
 }
+
+/// The sum of all series of a family on the metrics page, or of those whose labels begin as given: `family` or
+/// `family{label="value"`.
+pub fn sum(page: &str, family: &str) -> f64 {
+    let of = |line: &&str| line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ',', '}', ' ']));
+    page.lines().filter(of).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+/// Waits until something is so; says what it was where it never is.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}

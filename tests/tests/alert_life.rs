@@ -5,29 +5,28 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ids_tests::{
-    netns::{Namespace, veth},
-    probe::{Need, can_run},
+    netns::Namespace,
+    pair::{NEEDS, Pair, SENSOR},
+    probe::can_run,
     program::{self, Ran},
-    running::{Running, value},
+    running::{eventually, value},
 };
 use rustix::process::Signal;
 use serde_json::Value;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent");
-const NEEDS: [Need<'static>; 4] = [Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("ethtool")];
-const SERVER: &str = "10.82.0.1:8080";
+const PORT: u16 = 8080;
 
 /// A page of `host` is asked for; the answer says nothing.
 fn browse(client: &Namespace, host: &str) {
     client.run(|| {
-        let to: SocketAddr = SERVER.parse().unwrap();
-        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap();
+        let to = SocketAddr::new(SENSOR.parse().unwrap(), PORT);
+        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(20)).unwrap();
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: curl/8.0\r\nAccept: */*\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -38,7 +37,7 @@ fn browse(client: &Namespace, host: &str) {
 
 /// Answers `times` requests, then ends.
 fn serve(space: &Namespace, times: usize) -> thread::JoinHandle<()> {
-    let listener = space.run(|| TcpListener::bind(SERVER).unwrap());
+    let listener = space.run(|| TcpListener::bind((SENSOR, PORT)).unwrap());
     thread::spawn(move || {
         for _ in 0..times {
             let (mut stream, _) = listener.accept().unwrap();
@@ -50,22 +49,9 @@ fn serve(space: &Namespace, times: usize) -> thread::JoinHandle<()> {
     })
 }
 
-/// The alerts in a file that name `host`.
-fn alerts_of(path: &Path, host: &str) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().filter(|line| line.contains(host)).map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-#[track_caller]
-fn await_alert(path: &Path, host: &str) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(alert) = alerts_of(path, host).into_iter().next() {
-            return alert;
-        }
-        assert!(Instant::now() < deadline, "no alert names {host}");
-        thread::sleep(Duration::from_millis(100));
-    }
+/// The alerts that name `host`.
+fn alerts_of(pair: &Pair, host: &str) -> Vec<Value> {
+    pair.lines("alerts.ndjson").into_iter().filter(|alert| alert.to_string().contains(host)).collect()
 }
 
 fn ids(args: &[&str]) -> Ran {
@@ -77,42 +63,31 @@ fn an_alert_is_told_by_a_feed_explained_called_false_and_then_silent() {
     if !can_run("alert_life", &NEEDS) {
         return;
     }
-    let (sensor, client) = (Namespace::new("life"), Namespace::new("guest"));
-    veth(&sensor, "sensor0", "10.82.0.1/24", &client, "guest0", "10.82.0.2/24");
-    let dir = tempfile::tempdir().unwrap();
-    let place = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let (config, feed, alerts) = (place("config.toml"), place("feed.txt"), place("alerts.ndjson"));
-    fs::create_dir(place("state")).unwrap();
-    fs::write(&feed, "panel.first-listed.top\n").unwrap();
-    fs::write(
-        &config,
-        format!(
-            "[state]\ndir = {:?}\n[fuse]\ndedup_secs = 2\n[[intel.feeds]]\nname = \"panels\"\npath = {feed:?}\n\
-             kind = \"list\"\ncategory = \"malware\"\n",
-            place("state")
-        ),
-    )
-    .unwrap();
-    let server = serve(&sensor, 3);
-    let mut agent = Running::start(AGENT, &sensor, "sensor0", &["--config", &config, "--alerts", &alerts]);
-    agent.await_page("/readyz", |code, _| code == 200);
+    let pair = Pair::new("life");
+    fs::create_dir(pair.path("state")).unwrap();
+    let feed = pair.write("feed.txt", "panel.first-listed.top\n");
+    let settings = format!(
+        "[state]\ndir = {:?}\n[fuse]\ndedup_secs = 1\n[[intel.feeds]]\nname = \"panels\"\npath = {feed:?}\n\
+         kind = \"list\"\ncategory = \"malware\"\n",
+        pair.path("state")
+    );
+    let config = pair.write("config.toml", &settings);
+    let server = serve(&pair.sensor, 3);
+    let mut agent = pair.start_ready(AGENT, &["--config", &config, "--alerts", &pair.arg("alerts.ndjson")]);
 
     // Told at once, and nothing is told of a name that no feed holds.
-    browse(&client, "panel.first-listed.top");
-    browse(&client, "panel.second-listed.top");
-    let told = await_alert(alerts.as_ref(), "panel.first-listed.top");
+    browse(&pair.peer, "panel.first-listed.top");
+    browse(&pair.peer, "panel.second-listed.top");
+    let of_the_first = || alerts_of(&pair, "panel.first-listed.top");
+    eventually("no alert names the listed host", || !of_the_first().is_empty());
+    let told = of_the_first().swap_remove(0);
     assert_eq!(told["ids"]["witnesses"][0]["witness"], "intel", "{told}");
     let id = told["ids"]["incident"].as_str().unwrap();
 
     // Its evidence gives the same result again. It may be a moment behind the alert.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let explained = loop {
-        let ran = ids(&["explain", "--config", &config, id]);
-        if ran.code == Some(0) || Instant::now() > deadline {
-            break ran;
-        }
-        thread::sleep(Duration::from_millis(200));
-    };
+    let explain = || ids(&["explain", "--config", &config, id]);
+    eventually("there is no evidence", || explain().code == Some(0));
+    let explained = explain();
     assert_eq!(explained.code, Some(0), "{explained:?}");
     assert!(explained.out.contains("panel.first-listed.top"), "{}", explained.out);
 
@@ -123,14 +98,14 @@ fn an_alert_is_told_by_a_feed_explained_called_false_and_then_silent() {
     agent.signal(Signal::HUP);
     agent.await_page("/metrics", |_, page| value(page, "ids_intel_loads_total{feed=\"panels\"}") >= 2.0);
     // Beyond `dedup_secs`, so that only feedback can keep it from being told as new.
-    thread::sleep(Duration::from_secs(3));
-    browse(&client, "panel.first-listed.top");
+    thread::sleep(Duration::from_secs(2));
+    browse(&pair.peer, "panel.first-listed.top");
     agent.await_page("/metrics", |_, page| value(page, "ids_findings_silenced_total{by=\"feedback\"}") >= 1.0);
     server.join().unwrap();
 
     agent.signal(Signal::TERM);
     let ran = agent.end();
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let alerts = alerts_of(alerts.as_ref(), "first-listed");
+    let alerts = alerts_of(&pair, "first-listed");
     assert_eq!(alerts.iter().filter(|alert| alert["ids"]["stage"] == "opened").count(), 1, "{alerts:?}");
 }

@@ -12,9 +12,13 @@ use ids_tests::{
     capture::{ETHERNET, pcap},
     probe::{Need, can_run},
     program::{self, Ran, names_in},
+    running::eventually,
     scene::{Answer, Scene, end},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    io::ioctl_fionread,
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -266,12 +270,14 @@ fn an_interrupted_or_killed_replay_leaves_nothing_behind() {
         // Standard input stays open beyond the end, so that the replay cannot come to its own.
         let mut input = child.stdin.take().unwrap();
         input.write_all(whole.get(..whole.len() / 2).unwrap()).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        eventually("the replay does not read", || ioctl_fionread(&input).unwrap() == 0);
         let pid = Pid::from_child(&child);
-        kill_process(pid, signal).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        // The second one does not wait for the end of standard input. The process may be gone already.
-        let _ = kill_process(pid, signal);
+        // The first one is heard at the next packet, and none comes; another one does not wait for it.
+        eventually("the replay goes on", || {
+            // It may have ended between the look and the signal.
+            let _ = kill_process(pid, signal);
+            child.try_wait().unwrap().is_some()
+        });
         assert!(!child.wait().unwrap().success());
         place.is_clean();
         drop(input);

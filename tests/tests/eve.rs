@@ -18,9 +18,9 @@ use ids_agent::{
 };
 use ids_tests::{
     archive, eve,
-    netns::{Namespace, veth},
-    probe::{Need, can_run},
-    running::{self, Running},
+    pair::{NEEDS, Pair},
+    probe::can_run,
+    running::{self, Running, eventually},
 };
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
@@ -29,8 +29,6 @@ use rustix::{
 use serde_json::Value;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent");
-const NEEDS: [Need<'static>; 4] = [Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("ethtool")];
-
 /// How long the storm blows, with ten rotations a second.
 const STORM: Duration = Duration::from_secs(60);
 const ROTATE_EVERY: Duration = Duration::from_millis(100);
@@ -224,8 +222,8 @@ impl Place {
 }
 
 impl<'a> Agent<'a> {
-    fn start(space: &'a Namespace, place: &Place) -> Self {
-        Self(Running::start(AGENT, space, "sensor0", &["--config", place.config().to_str().unwrap()]))
+    fn start(pair: &'a Pair, place: &Place) -> Self {
+        Self(pair.start(AGENT, &["--config", place.config().to_str().unwrap()]))
     }
 
     /// Waits until a family's series have at least this value together; gives the page.
@@ -246,20 +244,12 @@ impl<'a> Agent<'a> {
     }
 }
 
-/// A namespace in which nothing passes by but what Suricata says.
-fn quiet(label: &str) -> (Namespace, Namespace) {
-    let (sensor, peer) = (Namespace::new(label), Namespace::new("peer"));
-    veth(&sensor, "sensor0", "10.82.0.1/24", &peer, "peer0", "10.82.0.2/24");
-    (sensor, peer)
-}
-
 fn value(page: &str, series: &str) -> u64 {
     running::value(page, series) as u64
 }
 
 fn sum(page: &str, family: &str) -> u64 {
-    let of = |line: &&str| line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ' ']));
-    page.lines().filter(of).map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    running::sum(page, family) as u64
 }
 
 #[track_caller]
@@ -280,13 +270,14 @@ fn an_agent_that_is_killed_tells_every_alert_and_tells_it_again_under_the_same_i
     if !can_run("eve", &NEEDS) {
         return;
     }
-    let (space, _peer) = quiet("killed");
+    // Nothing passes by but what Suricata says.
+    let pair = Pair::new("killed");
     let place = Place::new("regular");
     let mut file = appending(&place.eve());
     write_alerts(&mut file, 0..300);
 
     // Read, and killed while it waits for its flows: nothing, or next to nothing, is told yet.
-    let mut agent = Agent::start(&space, &place);
+    let mut agent = Agent::start(&pair, &place);
     agent.await_sum("ids_eve_lines_total", 300);
     agent.kill();
     write_alerts(&mut file, 300..400);
@@ -295,7 +286,7 @@ fn an_agent_that_is_killed_tells_every_alert_and_tells_it_again_under_the_same_i
     file.write_all(&line.as_bytes()[..50]).unwrap();
 
     // Killed once all was told, and before it was left behind for good.
-    let mut agent = Agent::start(&space, &place);
+    let mut agent = Agent::start(&pair, &place);
     agent.await_sum("ids_sink_lines_written_total", 400);
     agent.kill();
     assert_eq!(place.sources().len(), 400);
@@ -307,7 +298,7 @@ fn an_agent_that_is_killed_tells_every_alert_and_tells_it_again_under_the_same_i
     write_alerts(&mut file, 401..500);
 
     // Ended in good order: all is told, and left behind.
-    let mut agent = Agent::start(&space, &place);
+    let mut agent = Agent::start(&pair, &place);
     let page = agent.0.await_page("/metrics", |_, _| place.sources().len() >= 500);
     assert_lines_conserved(&page);
     agent.stop();
@@ -323,10 +314,10 @@ fn an_agent_that_is_killed_tells_every_alert_and_tells_it_again_under_the_same_i
     assert!(changed.is_empty(), "repeats have other ids: {changed:?}");
     assert!(alerts.len() > 500, "nothing came twice: was nobody killed?");
 
-    // Nothing comes again after an orderly end.
+    // Nothing comes again after an orderly end. One that comes while alerts wait for their flows tells them first.
     write_alerts(&mut file, 500..510);
-    let mut agent = Agent::start(&space, &place);
-    let page = agent.await_sum("ids_alerts_total", 10);
+    let mut agent = Agent::start(&pair, &place);
+    let page = agent.await_sum("ids_eve_events_total", 10);
     assert_eq!(value(&page, "ids_eve_lines_total"), 10);
     agent.stop();
     assert_eq!(place.alerts().len(), alerts.len() + 10);
@@ -337,23 +328,21 @@ fn what_is_settled_does_not_come_again_after_a_kill() {
     if !can_run("eve", &NEEDS) {
         return;
     }
-    let (space, _peer) = quiet("settled");
+    // Nothing passes by but what Suricata says.
+    let pair = Pair::new("settled");
     let place = Place::new("regular");
     let mut file = appending(&place.eve());
     write_alerts(&mut file, 0..50);
-    let mut agent = Agent::start(&space, &place);
+    let mut agent = Agent::start(&pair, &place);
     agent.await_sum("ids_alerts_total", 50);
     // The clock's offset is kept from the start, a position once its lines are done with.
     let kept = || fs::metadata(place.path("eve.bin")).unwrap().len();
-    let (at_first, deadline) = (kept(), Instant::now() + Duration::from_secs(90));
-    while kept() <= at_first {
-        assert!(Instant::now() < deadline, "no position is kept");
-        thread::sleep(Duration::from_millis(100));
-    }
+    let at_first = kept();
+    eventually("no position is kept", || kept() > at_first);
     agent.kill();
     write_alerts(&mut file, 50..55);
-    let mut agent = Agent::start(&space, &place);
-    let page = agent.await_sum("ids_alerts_total", 5);
+    let mut agent = Agent::start(&pair, &place);
+    let page = agent.await_sum("ids_eve_events_total", 5);
     assert_eq!(value(&page, "ids_eve_lines_total"), 5);
     agent.stop();
     assert_eq!(place.alerts().len(), 55);
@@ -364,10 +353,11 @@ fn a_fifo_and_what_is_wrong_with_its_lines_show_in_the_metrics() {
     if !can_run("eve", &NEEDS) {
         return;
     }
-    let (space, _peer) = quiet("fifo");
+    // Nothing passes by but what Suricata says.
+    let pair = Pair::new("fifo");
     let place = Place::new("regular");
     mknodat(CWD, place.eve(), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    let mut agent = Agent::start(&space, &place);
+    let mut agent = Agent::start(&pair, &place);
     // Opening waits for the reader.
     let mut writer = OpenOptions::new().write(true).open(place.eve()).unwrap();
     let now_ns = unix_ns();
@@ -405,16 +395,17 @@ fn suricata_connects_to_the_socket_and_connects_again() {
     if !can_run("eve", &NEEDS) {
         return;
     }
-    let (space, _peer) = quiet("socket");
+    // Nothing passes by but what Suricata says.
+    let pair = Pair::new("socket");
     let place = Place::new("unix_stream");
-    let mut agent = Agent::start(&space, &place);
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let connect = || loop {
-        if let Ok(stream) = UnixStream::connect(place.eve()) {
-            return stream;
-        }
-        assert!(Instant::now() < deadline, "nobody listens");
-        thread::sleep(Duration::from_millis(50));
+    let mut agent = Agent::start(&pair, &place);
+    let connect = || {
+        let mut stream = None;
+        eventually("nobody listens", || {
+            stream = UnixStream::connect(place.eve()).ok();
+            stream.is_some()
+        });
+        stream.unwrap()
     };
     let mut suricata = connect();
     write_alerts(&mut suricata, 0..20);
@@ -422,7 +413,7 @@ fn suricata_connects_to_the_socket_and_connects_again() {
     drop(suricata);
     let mut suricata = connect();
     write_alerts(&mut suricata, 20..30);
-    let page = agent.await_sum("ids_alerts_total", 30);
+    let page = agent.await_sum("ids_eve_events_total", 30);
     assert_lines_conserved(&page);
     agent.stop();
     assert!(!place.eve().exists(), "the socket is taken away");

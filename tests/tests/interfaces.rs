@@ -17,10 +17,10 @@ use ids_common::counter::Counter;
 use ids_tests::{
     datagrams::{introduce, send},
     netns::{Namespace, run, veth},
+    pair::NEEDS,
     probe::{Need, can_run},
 };
 
-const NEEDS: [Need<'static>; 4] = [Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("ethtool")];
 const DEVICE: &str = "watched0";
 const PEER: &str = "peer0";
 const TO: &str = "10.77.0.1:9";
@@ -176,7 +176,7 @@ fn renaming_going_down_and_other_sizes_do_not_blind() {
         watching.until(|kernel| kernel.totals().counter(Counter::FlowBytes) >= bytes + 3 * 8_028);
         assert_eq!(watching.source.kernel().totals().counter(Counter::FlowBytes), bytes + 3 * 8_028);
 
-        // Queues come and go.
+        // Offloads are switched on and off.
         run(watched.command("ethtool").args(["-K", "renamed0", "gro", "on"]));
         watching.sees(&peer, 20);
         assert_eq!(watching.gap(), 0);

@@ -2,15 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that fails")]
 
 use std::{
-    fs::{self, OpenOptions},
-    net::{SocketAddr, TcpStream},
+    fs::{File, OpenOptions},
+    io::Read,
     os::unix::{fs::OpenOptionsExt, net::UnixDatagram},
-    path::Path,
     time::{Duration, Instant},
 };
 
 use ids_tests::{
-    netns::{Namespace, run, veth},
+    netns::run,
+    pair::{self, Pair, WATCHED},
     probe::{Need, can_run},
     running::Running,
 };
@@ -18,9 +18,6 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent");
-const NEEDS: [Need<'static>; 5] =
-    [Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("ethtool"), Need::Tool("mkfifo")];
-const SENSOR: &str = "10.84.0.1";
 /// Fed every second, so that silence shows soon.
 const WATCHDOG_USEC: &str = "3000000";
 
@@ -39,9 +36,9 @@ impl Manager {
         Self { socket, path, _dir: dir }
     }
 
-    fn start<'a>(&self, space: &'a Namespace, args: &[&str]) -> Running<'a> {
+    fn start<'a>(&self, pair: &'a Pair, args: &[&str]) -> Running<'a> {
         let told = [("NOTIFY_SOCKET", self.path.as_str()), ("WATCHDOG_USEC", WATCHDOG_USEC)];
-        Running::start_told(AGENT, space, "sensor0", args, &told)
+        Running::start_told(AGENT, &pair.sensor, WATCHED, args, &told)
     }
 
     /// What is said next, if anything is within `patience`.
@@ -69,19 +66,13 @@ impl Manager {
     }
 }
 
-fn pair() -> (Namespace, Namespace) {
-    let (sensor, other) = (Namespace::new("notify"), Namespace::new("other"));
-    veth(&sensor, "sensor0", "10.84.0.1/24", &other, "other0", "10.84.0.2/24");
-    (sensor, other)
-}
-
 #[test]
 fn systemd_hears_of_readiness_progress_a_reload_and_the_end() {
-    if !can_run("notify", &NEEDS) {
+    if !can_run("notify", &pair::NEEDS) {
         return;
     }
-    let (manager, (sensor, _other)) = (Manager::new(), pair());
-    let agent = manager.start(&sensor, &["--alerts", "/dev/null"]);
+    let (manager, pair) = (Manager::new(), Pair::new("notify"));
+    let agent = manager.start(&pair, &["--alerts", "/dev/null"]);
     let before = manager.await_word("READY=1");
     assert!(before.iter().all(|message| !message.contains("WATCHDOG=1")), "{before:?}");
     manager.await_word("STATUS=");
@@ -98,60 +89,45 @@ fn systemd_hears_of_readiness_progress_a_reload_and_the_end() {
     assert_eq!(agent.end().code, Some(0));
 }
 
-/// Fills a pipe with flow lines until it takes no more.
-fn flood(space: &Namespace) {
-    space.run(|| {
-        for port in 1_000..1_700 {
-            let to: SocketAddr = format!("{SENSOR}:{port}").parse().unwrap();
-            assert!(TcpStream::connect_timeout(&to, Duration::from_secs(5)).is_err(), "nobody listens there");
-        }
-    });
-}
-
 #[test]
 fn the_watchdog_is_not_fed_while_a_sink_is_stuck_and_is_again_when_it_gets_on() {
-    if !can_run("notify", &NEEDS) {
+    if !can_run("notify", &[&pair::NEEDS[..], &[Need::Tool("mkfifo")]].concat()) {
         return;
     }
-    let (manager, (sensor, other)) = (Manager::new(), pair());
-    let dir = tempfile::tempdir().unwrap();
-    let pipe = dir.path().join("flows");
-    run(std::process::Command::new("mkfifo").arg(&pipe));
+    let (manager, pair) = (Manager::new(), Pair::new("notify"));
+    let flows = pair.arg("flows");
+    run(std::process::Command::new("mkfifo").arg(&flows));
     // Open for both, it is there and takes nothing out.
-    let reader =
-        OpenOptions::new().read(true).write(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(&pipe);
-    let reader = reader.unwrap();
-    let mut agent = manager.start(&sensor, &["--alerts", "/dev/null", "--flows", pipe.to_str().unwrap()]);
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let pipe = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&flows).unwrap();
+    let config = pair.write("config.toml", "[fuse]\nverdict_hold_secs = 1\n");
+    let mut agent = manager.start(&pair, &["--config", &config, "--alerts", "/dev/null", "--flows", &flows]);
     manager.await_word("READY=1");
-    flood(&other);
+    // More lines than the pipe takes.
+    pair.knock(1_000..1_700);
     manager.await_word("STATUS=stuck: `flows` has made no progress");
     let page = agent.await_page("/healthz", |code, _| code == 503);
     assert!(page.contains("`flows`"), "{page}");
     // What was on its way when it got stuck has been heard.
     while manager.hear(Duration::from_millis(100)).is_some() {}
+    // Silence takes time to be heard: four times as long as from one word to the next.
     let quiet = Instant::now();
     while quiet.elapsed() < Duration::from_secs(4) {
         let heard = manager.hear(Duration::from_millis(500)).unwrap_or_default();
         assert!(!heard.contains("WATCHDOG=1"), "it is fed although `flows` is stuck");
     }
 
-    empty(&pipe);
-    manager.await_word("WATCHDOG=1");
+    // Somebody reads again.
+    await_word_and_read(&manager, &pipe, "WATCHDOG=1");
     agent.await_page("/healthz", |code, _| code == 200);
-    drop(reader);
     agent.signal(Signal::KILL);
 }
 
-/// Reads what is in the pipe, and what comes, for a while.
-fn empty(pipe: &Path) {
-    use std::io::Read;
-    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(pipe).unwrap();
-    let (mut bytes, until) = (vec![0; 65_536], Instant::now() + Duration::from_secs(5));
-    while Instant::now() < until {
-        if file.read(&mut bytes).is_err() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+/// Empties the pipe until the word is said.
+fn await_word_and_read(manager: &Manager, mut pipe: &File, wanted: &str) {
+    let (mut bytes, deadline) = (vec![0; 65_536], Instant::now() + Duration::from_secs(90));
+    while !manager.hear(Duration::from_millis(20)).is_some_and(|message| message.contains(wanted)) {
+        assert!(Instant::now() < deadline, "`{wanted}` was never said");
+        while pipe.read(&mut bytes).is_ok_and(|read| read > 0) {}
     }
-    assert!(fs::metadata(pipe).is_ok());
 }

@@ -5,86 +5,55 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    net::{TcpListener, TcpStream},
+    path::Path,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ids_tests::{
-    netns::{Namespace, veth},
-    probe::{Need, can_run},
-    program::{self, Ran},
-    running::{Running, value},
+    pair::{NEEDS, PEER, Pair, SENSOR, WATCHED},
+    probe::can_run,
+    program::Ran,
+    running::{Running, eventually, sum, value},
 };
 use rustix::process::Signal;
 use serde_json::Value;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent");
-const NEEDS: [Need<'static>; 4] = [Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("ethtool")];
-const SENSOR: &str = "10.83.0.1";
-const PEER: &str = "10.83.0.2";
 
 struct Scene {
-    sensor: Namespace,
-    peer: Namespace,
-    dir: tempfile::TempDir,
+    pair: Pair,
 }
 
 impl Scene {
     fn new() -> Self {
-        let (sensor, peer) = (Namespace::new("sensor"), Namespace::new("peer"));
-        veth(&sensor, "sensor0", &format!("{SENSOR}/24"), &peer, "peer0", &format!("{PEER}/24"));
-        Self { sensor, peer, dir: tempfile::tempdir().unwrap() }
+        Self { pair: Pair::new("reload") }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Writes the configuration: what all tests need, and this behind it.
+    /// Writes the configuration: what all tests need, and this behind it. Reloads wait for a tick, so ticks are short.
     fn configure(&self, detect: &str, rest: &str) {
         let text = format!(
             "[detect]\nclassifier = false\nanomaly = false\ndga = false\n{detect}\n[state]\nenabled = false\n[evidence]\n\
-             keep = 0\n[control]\npath = {:?}\n{rest}\n",
-            self.path("control.sock")
+             keep = 0\n[flow]\ntick_millis = 100\n[control]\npath = {:?}\n{rest}\n",
+            self.pair.path("control.sock")
         );
-        fs::write(self.path("config.toml"), text).unwrap();
+        self.pair.write("config.toml", &text);
     }
 
     fn start(&self) -> Running<'_> {
-        let [config, alerts, flows] = ["config.toml", "alerts.ndjson", "flows.ndjson"].map(|name| self.path(name));
-        let args = ["--config", config.to_str().unwrap(), "--alerts", alerts.to_str().unwrap()];
-        let args: Vec<&str> = args.into_iter().chain(["--flows", flows.to_str().unwrap()]).collect();
-        let mut agent = Running::start(AGENT, &self.sensor, "sensor0", &args);
-        agent.await_page("/readyz", |code, _| code == 200);
-        agent
+        let [config, alerts, flows] = ["config.toml", "alerts.ndjson", "flows.ndjson"].map(|name| self.pair.arg(name));
+        self.pair.start_ready(AGENT, &["--config", &config, "--alerts", &alerts, "--flows", &flows])
     }
 
     fn ask(&self, args: &[&str]) -> Ran {
-        let socket = self.path("control.sock");
-        let args: Vec<&str> = args.iter().copied().chain(["--socket", socket.to_str().unwrap()]).collect();
-        Ran::of(&program::command(AGENT, &args).output().unwrap())
+        self.pair.ask(AGENT, args)
     }
 
     fn reload(&self) -> Value {
         let ran = self.ask(&["reload", "--json"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         serde_json::from_str(&ran.out).unwrap()
-    }
-
-    fn scan(&self, ports: std::ops::Range<u16>) {
-        self.peer.run(|| {
-            for port in ports {
-                let to: SocketAddr = format!("{SENSOR}:{port}").parse().unwrap();
-                assert!(TcpStream::connect_timeout(&to, Duration::from_secs(5)).is_err(), "nobody listens there");
-            }
-        });
-    }
-
-    fn lines(&self, name: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
@@ -93,8 +62,7 @@ fn allow() -> String {
 }
 
 fn alerts_of_scans(page: &str) -> f64 {
-    let alerts = page.lines().filter(|line| line.starts_with("ids_alerts_total{class=\"port_scan\""));
-    alerts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    sum(page, "ids_alerts_total{class=\"port_scan\"")
 }
 
 #[test]
@@ -105,7 +73,7 @@ fn a_good_change_takes_effect_and_what_needs_a_restart_is_named() {
     let scene = Scene::new();
     scene.configure("", &allow());
     let mut agent = scene.start();
-    scene.scan(1_000..1_100);
+    scene.pair.knock(1_000..1_100);
     let page = agent.await_page("/metrics", |_, page| value(page, "ids_findings_silenced_total{by=\"allow\"}") >= 1.0);
     assert_eq!(alerts_of_scans(&page), 0.0, "the allow list holds");
 
@@ -115,7 +83,7 @@ fn a_good_change_takes_effect_and_what_needs_a_restart_is_named() {
     assert_eq!(done["changed"], serde_json::json!(["fuse.allow", "fuse.dedup_secs"]), "{done}");
     assert_eq!(done["needs_restart"], serde_json::json!(["capture.ring_bytes"]), "{done}");
     assert_eq!(done["rebuilt"], serde_json::json!([]), "{done}");
-    scene.scan(2_000..2_100);
+    scene.pair.knock(2_000..2_100);
     agent.await_page("/metrics", |_, page| alerts_of_scans(page) >= 1.0);
 
     // Behaviour's rules are a file of their own; the detector is built again when it changes.
@@ -132,10 +100,10 @@ fn a_bad_file_is_refused_whole_with_its_place_and_the_old_rules_stay() {
         return;
     }
     let scene = Scene::new();
-    let (feed, rules, models) = (scene.path("feed.txt"), scene.path("rules.toml"), scene.path("models"));
+    let (feed, rules, models) = (scene.pair.path("feed.txt"), scene.pair.path("rules.toml"), scene.pair.path("models"));
     scene.configure("", &allow());
     let mut agent = scene.start();
-    let config = scene.path("config.toml");
+    let config = scene.pair.path("config.toml");
     let config = config.to_str().unwrap();
     fs::create_dir_all(models.join("classifier")).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/classifier");
@@ -171,7 +139,7 @@ fn a_bad_file_is_refused_whole_with_its_place_and_the_old_rules_stay() {
     // A signal is told no more than a socket.
     agent.signal(Signal::HUP);
 
-    scene.scan(1_000..1_100);
+    scene.pair.knock(1_000..1_100);
     let page = agent.await_page("/metrics", |_, page| value(page, "ids_findings_silenced_total{by=\"allow\"}") >= 1.0);
     assert_eq!(alerts_of_scans(&page), 0.0, "the allow list of the start still holds");
     // And a sound file is taken again.
@@ -193,15 +161,15 @@ fn sighup_reads_the_configuration_too() {
     let agent = scene.start();
     scene.configure("", "");
     agent.signal(Signal::HUP);
-    // It is under way; another reload waits its turn, and finds nothing more to do.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let mut ports = (1_000..60_000).step_by(100);
-    while alerts_of_scans(&agent.get("/metrics").unwrap().1) == 0.0 {
-        assert!(Instant::now() < deadline, "the allow list was not read again");
+    // It is under way, and may take a while; what is scanned before it is done is still allowed.
+    let mut ports = (1_000..60_000).step_by(100).cycle();
+    eventually("the allow list was not read again", || {
         let first = ports.next().unwrap();
-        scene.scan(first..first + 100);
-        thread::sleep(Duration::from_millis(500));
-    }
+        scene.pair.knock(first..first + 100);
+        // A few scans a second are enough.
+        thread::sleep(Duration::from_millis(300));
+        alerts_of_scans(&agent.get("/metrics").unwrap().1) > 0.0
+    });
     agent.signal(Signal::TERM);
     assert_eq!(agent.end().code, Some(0));
 }
@@ -214,8 +182,8 @@ fn a_flow_that_spans_reloads_ends_with_every_packet() {
     let scene = Scene::new();
     scene.configure("", "");
     let mut agent = scene.start();
-    let listener = scene.sensor.run(|| TcpListener::bind((SENSOR, 7_000)).unwrap());
-    let mut client = scene.peer.run(|| TcpStream::connect((SENSOR, 7_000)).unwrap());
+    let listener = scene.pair.sensor.run(|| TcpListener::bind((SENSOR, 7_000)).unwrap());
+    let mut client = scene.pair.peer.run(|| TcpStream::connect((SENSOR, 7_000)).unwrap());
     let (mut server, _) = listener.accept().unwrap();
     let mut bytes = [0; 64];
     for round in 0..40 {
@@ -240,12 +208,12 @@ fn a_flow_that_spans_reloads_ends_with_every_packet() {
     agent.signal(Signal::TERM);
     let ran = agent.end();
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    let flows = scene.lines("flows.ndjson");
+    let flows = scene.pair.lines("flows.ndjson");
     assert_eq!(flows.len(), 1, "{flows:?}");
     let side = |name: &str| flows[0]["flow"][name].as_u64().unwrap();
     assert_eq!((side("pkts_toserver") + side("pkts_toclient")) as f64, in_flows, "{flows:?}");
     // The device's own count, less what is no flow.
-    let stats = scene.sensor.ip(&["-j", "-s", "link", "show", "sensor0"]);
+    let stats = scene.pair.sensor.ip(&["-j", "-s", "link", "show", WATCHED]);
     let stats: Value = serde_json::from_slice(&stats.stdout).unwrap();
     let device = ["rx", "tx"].map(|way| stats[0]["stats64"][way]["packets"].as_u64().unwrap());
     let arp = value(&page, "ids_packets_skipped_total{reason=\"arp\"}");

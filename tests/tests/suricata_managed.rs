@@ -8,48 +8,43 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ids_tests::{
-    netns::{Namespace, veth},
+    pair::{self, PEER, Pair, SENSOR},
     probe::{Need, can_run},
     program::{self, Ran},
-    running::{Running, value},
+    running::{Running, eventually, value},
 };
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent");
-const BASE: [Need<'static>; 4] = [Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("ethtool")];
-const NEEDS: [Need<'static>; 5] =
-    [Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("ethtool"), Need::Tool("suricata")];
-const SENSOR: &str = "10.83.0.1";
+
+fn needs() -> Vec<Need<'static>> {
+    [&pair::NEEDS[..], &[Need::Tool("suricata")]].concat()
+}
 
 const DNS_RULE: &str = "alert udp any any -> any 53 (msg:\"a question\"; threshold:type limit, track by_src, count 1, seconds 600; sid:1900901; rev:1;)\n";
 
 struct Place {
-    dir: tempfile::TempDir,
-    sensor: Namespace,
-    client: Namespace,
+    pair: Pair,
 }
 
 impl Place {
     fn new() -> Self {
-        let (sensor, client) = (Namespace::new("managed"), Namespace::new("managed"));
-        veth(&sensor, "sensor0", "10.83.0.1/24", &client, "client0", "10.83.0.2/24");
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("local.rules"), DNS_RULE).unwrap();
-        Self { dir, sensor, client }
+        let pair = Pair::new("managed");
+        pair.write("local.rules", DNS_RULE);
+        Self { pair }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.pair.path(name)
     }
 
     /// A configuration with these lines under `[suricata]`.
     fn config(&self, lines: &str) -> String {
-        let path = self.path("config.toml");
         let text = format!(
             "[state]\nenabled = false\n[evidence]\nkeep = 0\n[alert]\npath = {:?}\n[suricata]\nmanage = true\nrun_dir = {:?}\nrules_dir = {:?}\nlocal_rules = {:?}\n{lines}\n",
             self.path("alerts.ndjson"),
@@ -57,12 +52,11 @@ impl Place {
             self.path("rules"),
             self.path("local.rules"),
         );
-        fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
+        self.pair.write("config.toml", &text)
     }
 
     fn agent(&self, config: &str) -> Running<'_> {
-        Running::start(AGENT, &self.sensor, "sensor0", &["--config", config])
+        self.pair.start(AGENT, &["--config", config])
     }
 
     fn suricata(&self) -> Pid {
@@ -72,8 +66,8 @@ impl Place {
 
     /// Asks the sensor for names.
     fn ask(&self, names: std::ops::Range<u32>) {
-        self.client.run(|| {
-            let socket = UdpSocket::bind("10.83.0.2:0").unwrap();
+        self.pair.peer.run(|| {
+            let socket = UdpSocket::bind((PEER, 0)).unwrap();
             for number in names {
                 let mut question = vec![(number >> 8) as u8, number as u8, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
                 question.extend(format!("\x09n{number:08}\x07example\x00").bytes());
@@ -91,15 +85,6 @@ impl Place {
         let files =
             ["run/eve.json.1", "run/eve.json"].map(|name| fs::read_to_string(self.path(name)).unwrap_or_default());
         files.iter().flat_map(|text| text.lines()).filter(|line| line.contains("\"event_type\":\"alert\"")).count()
-    }
-}
-
-#[track_caller]
-fn wait(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -121,7 +106,7 @@ fn answers(page: &str, starts: f64, rules: f64) -> bool {
 
 #[test]
 fn suricata_is_started_started_again_and_ended_with_the_agent() {
-    if !can_run("the managed Suricata", &NEEDS) {
+    if !can_run("the managed Suricata", &needs()) {
         return;
     }
     let place = Place::new();
@@ -132,12 +117,12 @@ fn suricata_is_started_started_again_and_ended_with_the_agent() {
     assert!(value(&page, "ids_suricata_process_resident_memory_bytes") > 10e6, "{page}");
     assert!(value(&page, "ids_suricata_process_cpu_seconds_total") > 0.0, "{page}");
     place.ask(0..3);
-    wait("no alert in eve.json", || place.alerts() == 1);
+    eventually("no alert in eve.json", || place.alerts() == 1);
 
     // About 300 bytes for each question.
     place.ask(0..6_000);
     agent.await_page("/metrics", |_, page| value(page, "ids_suricata_eve_rotated_total") >= 1.0);
-    wait("eve.json was not opened again", || {
+    eventually("eve.json was not opened again", || {
         place.path("run/eve.json").exists() && place.path("run/eve.json.1").exists()
     });
 
@@ -173,7 +158,7 @@ fn suricata_is_started_started_again_and_ended_with_the_agent() {
 
 #[test]
 fn a_killed_agent_takes_suricata_with_it_and_the_next_one_starts_anew() {
-    if !can_run("the managed Suricata after a kill", &NEEDS) {
+    if !can_run("the managed Suricata after a kill", &needs()) {
         return;
     }
     let place = Place::new();
@@ -185,14 +170,14 @@ fn a_killed_agent_takes_suricata_with_it_and_the_next_one_starts_anew() {
     drop(agent);
     let mut agent = place.agent(&config);
     agent.await_page("/metrics", |_, page| answers(page, 1.0, 1.0));
-    wait("two of them run", || test_kill_process(first).is_err());
+    eventually("two of them run", || test_kill_process(first).is_err());
     agent.signal(Signal::TERM);
     assert_eq!(agent.end().code, Some(0));
 }
 
 #[test]
 fn without_suricata_and_with_one_that_fails_at_once_detection_goes_on() {
-    if !can_run("the agent without Suricata", &BASE) {
+    if !can_run("the agent without Suricata", &pair::NEEDS) {
         return;
     }
     let place = Place::new();
