@@ -75,7 +75,8 @@ fn working() -> Vec<AlertRule> {
             urgency: Urgency::Critical,
             summary: "Prometheus scrapes no agent at all",
             means: "No target is configured under the agent's job name, so no other alert here can ever come.",
-            act: "Look at the targets in prometheus.yml, and write it anew with `ids-agent generate prometheus --target HOST:PORT`.",
+            act: "Look at the targets in prometheus.yml, and write it anew with `ids-agent generate prometheus \
+                  --target HOST:PORT`.",
         },
         AlertRule {
             name: "IdsAgentRestarts",
@@ -83,8 +84,10 @@ fn working() -> Vec<AlertRule> {
             holds: "0m",
             urgency: Urgency::Warning,
             summary: "The agent on {{ $labels.instance }} was started {{ $value }} times in half an hour",
-            means: "It crashes, or the watchdog ends it because a stage is stuck. It is blind for a moment each time.",
-            act: "`journalctl -u ids-agent` names the stage or the error before each start; `coredumpctl list ids-agent` has the crashes.",
+            means: "It crashes, or the watchdog ends it because a stage is stuck. It is blind for a moment each \
+                    time.",
+            act: "`journalctl -u ids-agent` names the stage or the error before each start; `coredumpctl list \
+                  ids-agent` has the crashes.",
         },
         AlertRule {
             name: "IdsNoPackets",
@@ -92,7 +95,8 @@ fn working() -> Vec<AlertRule> {
             holds: "10m",
             urgency: Urgency::Critical,
             summary: "The agent on {{ $labels.instance }} sees no packet",
-            means: "It runs and is attached, and no traffic passes where it looks: a cable, a bridge or a route has moved, or it watches the wrong interface.",
+            means: "It runs and is attached, and no traffic passes where it looks: a cable, a bridge or a route has \
+                    moved, or it watches the wrong interface.",
             act: "`ip -s link` says which interface counts packets; set `capture.interfaces` to it and reload.",
         },
         AlertRule {
@@ -102,7 +106,8 @@ fn working() -> Vec<AlertRule> {
             urgency: Urgency::Critical,
             summary: "{{ $labels.interface }} on {{ $labels.instance }} is not watched ({{ $labels.direction }})",
             means: "The program was detached or the interface is gone; its traffic is judged by nobody.",
-            act: "`ip link show dev {{ $labels.interface }}` says whether it exists and which program is on it; `ids-agent doctor --interface {{ $labels.interface }}` what will attach.",
+            act: "`ip link show dev {{ $labels.interface }}` says whether it exists and which program is on it; \
+                  `ids-agent doctor --interface {{ $labels.interface }}` what will attach.",
         },
     ]
 }
@@ -117,9 +122,12 @@ fn blind() -> Vec<AlertRule> {
             query: all(family::SLOTS_LOST_PACKETS).increase("10m").sum(&[INSTANCE]).above(0.0),
             holds: "0m",
             urgency: Urgency::Warning,
-            summary: "{{ printf \"%.0f\" $value }} counted packets were lost on {{ $labels.instance }} because the ring was full",
-            means: "Flows are missing packets, and may be missing altogether: a flood with forged sources, or a machine too busy to read.",
-            act: "Look at flows started and CPU at that time. If it was no attack, raise `capture.sets_per_cpu`, then `capture.ring_bytes`.",
+            summary: "{{ printf \"%.0f\" $value }} counted packets were lost on {{ $labels.instance }} because the \
+                      ring was full",
+            means: "Flows are missing packets, and may be missing altogether: a flood with forged sources, or a \
+                    machine too busy to read.",
+            act: "Look at flows started and CPU at that time. If it was no attack, raise `capture.sets_per_cpu`, \
+                  then `capture.ring_bytes`.",
         },
         AlertRule {
             name: "IdsSamplesLost",
@@ -137,7 +145,8 @@ fn blind() -> Vec<AlertRule> {
             urgency: Urgency::Warning,
             summary: "{{ printf \"%.0f\" $value }} packets passed {{ $labels.instance }} unseen",
             means: "An interface went on while no program was on it, or nobody read what the program counted.",
-            act: "The agent's log says which interface and for how long. With `capture.pin`, as in the unit, what is counted outlives a restart.",
+            act: "The agent's log says which interface and for how long. With `capture.pin`, as in the unit, what \
+                  is counted outlives a restart.",
         },
         AlertRule {
             name: "IdsLevelHigh",
@@ -145,15 +154,18 @@ fn blind() -> Vec<AlertRule> {
             holds: "15m",
             urgency: Urgency::Warning,
             summary: "The agent on {{ $labels.instance }} has been at level {{ $value }} for a quarter of an hour",
-            means: "It gives work up to stay within its budget, more with each level; the dashboard says which detectors see less.",
-            act: "The row \"Budget and service\" says what is short. A flood passes; for everyday traffic raise `budget.cpu_percent` or `budget.ram_mib`, or take a larger machine.",
+            means: "It gives work up to stay within its budget, more with each level; the dashboard says which \
+                    detectors see less.",
+            act: "The row \"Budget and service\" says what is short. A flood passes; for everyday traffic raise \
+                  `budget.cpu_percent` or `budget.ram_mib`, or take a larger machine.",
         },
         AlertRule {
             name: "IdsDetectorBlind",
             query: all(family::COVERAGE).now().below(0.5),
             holds: "5m",
             urgency: Urgency::Warning,
-            summary: "{{ $labels.detector }} on {{ $labels.instance }} sees {{ $value | humanizePercentage }} of what it could",
+            summary: "{{ $labels.detector }} on {{ $labels.instance }} sees {{ $value | humanizePercentage }} of what \
+                      it could",
             means: "Attacks that this detector alone would find are missed.",
             act: "IdsVisibilityDegraded, or the dashboard's \"Why less is seen\", names the cause.",
         },
@@ -163,8 +175,11 @@ fn blind() -> Vec<AlertRule> {
             holds: "5m",
             urgency: Urgency::Info,
             summary: "Less is seen on {{ $labels.instance }}: {{ $labels.cause }}",
-            means: "Something keeps the agent from seeing all; its own alert \"visibility degraded\" says what, in words.",
-            act: "By cause: `level` and `tables` as for IdsLevelHigh, `ring_full` as for IdsPacketsLost, `detector` as for IdsDetectorFails, `interface` as for IdsInterfaceBlind, `stalled` as for IdsEngineBehind.",
+            means: "Something keeps the agent from seeing all; its own alert \"visibility degraded\" says what, in \
+                    words.",
+            act: "By cause: `level` and `tables` as for IdsLevelHigh, `ring_full` as for IdsPacketsLost, \
+                  `detector` as for IdsDetectorFails, `interface` as for IdsInterfaceBlind, `stalled` as for \
+                  IdsEngineBehind.",
         },
         AlertRule {
             name: "IdsEngineBehind",
@@ -173,7 +188,8 @@ fn blind() -> Vec<AlertRule> {
             urgency: Urgency::Warning,
             summary: "The engine on {{ $labels.instance }} does not keep up",
             means: "Reading waits for judging: verdicts come late, and when the ring fills, packets are lost.",
-            act: "The row \"Speed and memory\" says which detector takes the time; `detect.*` turns one off, a larger machine helps all.",
+            act: "The row \"Speed and memory\" says which detector takes the time; `detect.*` turns one off, a \
+                  larger machine helps all.",
         },
         AlertRule {
             name: "IdsVerdictsSlow",
@@ -189,7 +205,8 @@ fn blind() -> Vec<AlertRule> {
             query: all(family::INFERENCE_FAILED).increase("10m").sum(&[INSTANCE, label::WITNESS]).above(0.0),
             holds: "0m",
             urgency: Urgency::Warning,
-            summary: "{{ $labels.witness }} on {{ $labels.instance }} could not judge {{ printf \"%.0f\" $value }} flows",
+            summary: "{{ $labels.witness }} on {{ $labels.instance }} could not judge {{ printf \"%.0f\" $value }} \
+                      flows",
             means: "That witness says nothing of these flows; the others still do.",
             act: "`journalctl -u ids-agent` names the model and the error; `ids-agent selftest` tries the models.",
         },
@@ -200,7 +217,8 @@ fn blind() -> Vec<AlertRule> {
             urgency: Urgency::Warning,
             summary: "What the detectors on {{ $labels.instance }} learned is not kept ({{ $labels.reason }})",
             means: "After a restart they begin anew: devices are strangers again for days.",
-            act: "`state.dir` must be writable and have room; a file set aside as `state.bin.refused` was of another format or torn.",
+            act: "`state.dir` must be writable and have room; a file set aside as `state.bin.refused` was of \
+                  another format or torn.",
         },
     ]
 }
@@ -218,7 +236,8 @@ fn sources() -> Vec<AlertRule> {
             urgency: Urgency::Warning,
             summary: "The feed {{ $labels.feed }} on {{ $labels.instance }} is {{ $value | humanizeDuration }} old",
             means: "Addresses and names that became bad since are not known.",
-            act: "Whatever fetches it has stopped: look at its timer and log (`systemctl list-timers`), and fetch it once by hand.",
+            act: "Whatever fetches it has stopped: look at its timer and log (`systemctl list-timers`), and fetch \
+                  it once by hand.",
         },
         AlertRule {
             name: "IdsFeedRefused",
@@ -241,7 +260,8 @@ fn sources() -> Vec<AlertRule> {
             urgency: Urgency::Critical,
             summary: "Suricata on {{ $labels.instance }} says nothing",
             means: "No signature is heard. The agent's own witnesses go on.",
-            act: "`systemctl status suricata`, or the agent's log where it manages Suricata; `ids-agent doctor` looks at eve.json.",
+            act: "`systemctl status suricata`, or the agent's log where it manages Suricata; `ids-agent doctor` \
+                  looks at eve.json.",
         },
         AlertRule {
             name: "IdsSuricataMute",
@@ -250,7 +270,8 @@ fn sources() -> Vec<AlertRule> {
             urgency: Urgency::Warning,
             summary: "The managed Suricata on {{ $labels.instance }} does not answer at its socket",
             means: "It is starting, stuck, or ended; rules cannot be given to it.",
-            act: "The agent starts it again by itself and logs why it ended: `journalctl -u ids-agent | grep -i suricata`.",
+            act: "The agent starts it again by itself and logs why it ended: `journalctl -u ids-agent | grep -i \
+                  suricata`.",
         },
         AlertRule {
             name: "IdsSuricataDrops",
@@ -268,7 +289,8 @@ fn sources() -> Vec<AlertRule> {
             urgency: Urgency::Critical,
             summary: "The agent on {{ $labels.instance }} cannot read eve.json",
             means: "Nothing that Suricata finds is heard.",
-            act: "The file must exist and be readable to the agent's user: `ids-agent doctor` tries it and says which is missing.",
+            act: "The file must exist and be readable to the agent's user: `ids-agent doctor` tries it and says \
+                  which is missing.",
         },
         AlertRule {
             name: "IdsEveLag",
@@ -281,7 +303,8 @@ fn sources() -> Vec<AlertRule> {
             urgency: Urgency::Warning,
             summary: "What Suricata says on {{ $labels.instance }} is heard late",
             means: "Its alerts come after the flows they belong to were forgotten, and are told alone or not at all.",
-            act: "Is the disk or the CPU busy? Is Suricata's clock right? `suricata.run_dir` in memory takes the disk out of it.",
+            act: "Is the disk or the CPU busy? Is Suricata's clock right? `suricata.run_dir` in memory takes the \
+                  disk out of it.",
         },
         AlertRule {
             name: "IdsRulesOld",
@@ -319,7 +342,8 @@ fn found() -> Vec<AlertRule> {
                 .above(0.0),
             holds: "0m",
             urgency: Urgency::Critical,
-            summary: "{{ printf \"%.0f\" $value }} lines for {{ $labels.sink }} were dropped on {{ $labels.instance }} ({{ $labels.reason }})",
+            summary: "{{ printf \"%.0f\" $value }} lines for {{ $labels.sink }} were dropped on {{ $labels.instance }} \
+                      ({{ $labels.reason }})",
             means: "Alerts or flows that were found are in no file.",
             act: "Is the disk full (`df -h`), or the file's folder not writable? The counter's reason says which.",
         },
@@ -334,7 +358,8 @@ fn found() -> Vec<AlertRule> {
             urgency: Urgency::Critical,
             summary: "{{ $labels.class }} of high severity on {{ $labels.instance }}",
             means: "The witnesses agree that an attack goes on, or that a device inside is taken over.",
-            act: "The alert's line names hosts, reason and what to do next; `ids-agent explain ALERT_ID` shows what it rests on.",
+            act: "The alert's line names hosts, reason and what to do next; `ids-agent explain ALERT_ID` shows \
+                  what it rests on.",
         },
         AlertRule {
             name: "IdsManyAlerts",
@@ -342,8 +367,10 @@ fn found() -> Vec<AlertRule> {
             holds: "0m",
             urgency: Urgency::Warning,
             summary: "{{ printf \"%.0f\" $value }} alerts within an hour on {{ $labels.instance }}",
-            means: "An attack on many hosts, or one habit of this network that is taken for an attack again and again.",
-            act: "See which class it is. If it is a habit: `ids-agent feedback ALERT_ID false`, or `ids-agent calibrate` over a day of ordinary traffic.",
+            means: "An attack on many hosts, or one habit of this network that is taken for an attack again and \
+                    again.",
+            act: "See which class it is. If it is a habit: `ids-agent feedback ALERT_ID false`, or `ids-agent \
+                  calibrate` over a day of ordinary traffic.",
         },
     ]
 }

@@ -86,8 +86,8 @@ pub(super) const ORANGE: &str = "orange";
 pub(super) const RED: &str = "red";
 const BLUE: &str = "blue";
 
-/// A panel without anything to show yet.
-pub(super) fn view(shape: Shape, title: &'static str, unit: Unit, description: &'static str) -> View {
+/// A panel that says nothing of itself and has nothing to show yet.
+pub(super) fn view(shape: Shape, title: &'static str, unit: Unit) -> View {
     let (width, height) = match shape {
         Shape::Figure => (4, 4),
         Shape::Lines | Shape::Areas => (8, 8),
@@ -95,7 +95,7 @@ pub(super) fn view(shape: Shape, title: &'static str, unit: Unit, description: &
     };
     View {
         title,
-        description,
+        description: "",
         shape,
         unit,
         asked: Vec::new(),
@@ -108,6 +108,12 @@ pub(super) fn view(shape: Shape, title: &'static str, unit: Unit, description: &
 }
 
 impl View {
+    /// What it shows and what that means, in whole sentences.
+    pub(super) const fn about(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+
     /// One query, and the name of its series.
     pub(super) fn ask(mut self, query: Query, legend: &'static str) -> Self {
         self.asked.push((query, legend));
