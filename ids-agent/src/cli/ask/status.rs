@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::cli::table::{grouped, shown as safe, table};
+use crate::{
+    cli::table::{grouped, shown as safe, table},
+    http::family::{self, Family},
+};
 
 /// The figures of an answer.
 struct Figures<'a> {
@@ -22,19 +25,19 @@ impl<'a> Figures<'a> {
         Self { series: series.filter_map(read).collect() }
     }
 
-    fn all(&self, name: &str) -> impl Iterator<Item = (&BTreeMap<&'a str, &'a str>, f64)> {
-        self.series.iter().filter(move |(known, ..)| *known == name).map(|(_, labels, value)| (labels, *value))
+    fn all(&self, family: Family) -> impl Iterator<Item = (&BTreeMap<&'a str, &'a str>, f64)> {
+        self.series.iter().filter(move |(name, ..)| *name == family.name).map(|(_, labels, value)| (labels, *value))
     }
 
     /// The sum over all labels; nothing where there is no such series.
-    fn sum(&self, name: &str) -> Option<f64> {
-        let mut values = self.all(name).map(|(_, value)| value).peekable();
+    fn sum(&self, family: Family) -> Option<f64> {
+        let mut values = self.all(family).map(|(_, value)| value).peekable();
         values.peek()?;
         Some(values.sum())
     }
 
-    fn count(&self, name: &str) -> String {
-        grouped(whole(self.sum(name).unwrap_or(0.0)))
+    fn count(&self, family: Family) -> String {
+        grouped(whole(self.sum(family).unwrap_or(0.0)))
     }
 }
 
@@ -71,10 +74,10 @@ pub(super) fn shown(answer: &Value) -> String {
         "packets",
         format!(
             "{} seen = {} in flows + {} skipped; {} dropped for blocks",
-            figures.count("ids_packets_seen_total"),
-            figures.count("ids_packets_in_flows_total"),
-            figures.count("ids_packets_skipped_total"),
-            figures.count("ids_packets_blocked_total")
+            figures.count(family::PACKETS_SEEN),
+            figures.count(family::PACKETS_IN_FLOWS),
+            figures.count(family::PACKETS_SKIPPED),
+            figures.count(family::PACKETS_BLOCKED)
         ),
     );
     row("losses", losses(&figures));
@@ -82,16 +85,16 @@ pub(super) fn shown(answer: &Value) -> String {
         "flows",
         format!(
             "{} now, {} ended, {} judgements",
-            figures.count("ids_flows_active"),
-            figures.count("ids_flows_ended_total"),
-            figures.count("ids_flows_judged_total")
+            figures.count(family::FLOWS_ACTIVE),
+            figures.count(family::FLOWS_ENDED),
+            figures.count(family::FLOWS_JUDGED)
         ),
     );
     row("alerts", alerts(&figures));
-    if let Some(level) = figures.sum("ids_budget_level") {
+    if let Some(level) = figures.sum(family::BUDGET_LEVEL) {
         row("level", format!("{} of 3", whole(level)));
     }
-    if figures.sum("ids_coverage").is_some() {
+    if figures.sum(family::COVERAGE).is_some() {
         row("coverage", coverage(&figures));
     }
     row("blocking", blocking(&figures, text("blocking")));
@@ -106,21 +109,21 @@ fn interfaces(figures: &Figures<'_>) -> String {
         let lost = if value > 0.0 { "" } else { " (gone)" };
         format!("{} {} {}{lost}", label("interface"), label("mode"), label("direction"))
     };
-    listed(figures.all("ids_attached").map(|(labels, value)| place(labels, value)), "none")
+    listed(figures.all(family::ATTACHED).map(|(labels, value)| place(labels, value)), "none")
 }
 
 /// Everything that means that something was not seen, sampled, judged or written.
 fn losses(figures: &Figures<'_>) -> String {
-    const LOSSES: [(&str, &str); 6] = [
-        ("ids_slots_lost_packets_total", "packets of lost slots"),
-        ("ids_capture_gap_packets_total", "packets passed unseen"),
-        ("ids_table_missing_total", "packets counted nowhere"),
-        ("ids_samples_lost_total", "payload samples"),
-        ("ids_sink_lines_dropped_total", "output lines"),
-        ("ids_inference_failed_total", "flows not judged by a model"),
+    const LOSSES: [(Family, &str); 6] = [
+        (family::SLOTS_LOST_PACKETS, "packets of lost slots"),
+        (family::CAPTURE_GAP_PACKETS, "packets passed unseen"),
+        (family::TABLE_MISSING, "packets counted nowhere"),
+        (family::SAMPLES_LOST, "payload samples"),
+        (family::SINK_LINES_DROPPED, "output lines"),
+        (family::INFERENCE_FAILED, "flows not judged by a model"),
     ];
-    let lost = LOSSES.iter().filter_map(|(name, what)| {
-        let value = whole(figures.sum(name)?);
+    let lost = LOSSES.iter().filter_map(|(family, what)| {
+        let value = whole(figures.sum(*family)?);
         (value > 0).then(|| format!("{} {what}", grouped(value)))
     });
     listed(lost, "none")
@@ -131,12 +134,12 @@ fn alerts(figures: &Figures<'_>) -> String {
         let label = |name: &str| safe(labels.get(name).copied().unwrap_or("?"), 20);
         format!("{} {} {}", grouped(whole(value)), label("severity"), label("class"))
     };
-    let told = figures.all("ids_alerts_total").filter(|(_, value)| *value > 0.0);
+    let told = figures.all(family::ALERTS).filter(|(_, value)| *value > 0.0);
     listed(told.map(|(labels, value)| one(labels, value)), "none so far")
 }
 
 fn coverage(figures: &Figures<'_>) -> String {
-    let partial = figures.all("ids_coverage").filter(|(_, value)| *value < 1.0).map(|(labels, value)| {
+    let partial = figures.all(family::COVERAGE).filter(|(_, value)| *value < 1.0).map(|(labels, value)| {
         let detector = safe(labels.get("detector").copied().unwrap_or("?"), 30);
         format!("{detector} {} %", whole(value * 100.0))
     });
@@ -144,14 +147,14 @@ fn coverage(figures: &Figures<'_>) -> String {
 }
 
 fn blocking(figures: &Figures<'_>, mode: &str) -> String {
-    if figures.sum("ids_blocks").is_none() {
+    if figures.sum(family::BLOCKS).is_none() {
         return safe(mode, 20);
     }
     format!(
         "{}: {} in force, {} refused",
         safe(mode, 20),
-        figures.count("ids_blocks"),
-        figures.count("ids_block_refused_total")
+        figures.count(family::BLOCKS),
+        figures.count(family::BLOCK_REFUSED)
     )
 }
 
@@ -160,14 +163,14 @@ fn models(figures: &Figures<'_>) -> String {
         let label = |name: &str| safe(labels.get(name).copied().unwrap_or("?"), 30);
         format!("{} {} ({})", label("name"), label("version"), label("backend"))
     };
-    listed(figures.all("ids_model_info").map(|(labels, _)| model(labels)), "none")
+    listed(figures.all(family::MODEL_INFO).map(|(labels, _)| model(labels)), "none")
 }
 
 fn feeds(figures: &Figures<'_>) -> String {
     let feed = |labels: &BTreeMap<&str, &str>, value: f64| {
         format!("{} {} indicators", safe(labels.get("feed").copied().unwrap_or("?"), 32), grouped(whole(value)))
     };
-    listed(figures.all("ids_intel_indicators").map(|(labels, value)| feed(labels, value)), "none")
+    listed(figures.all(family::INTEL_INDICATORS).map(|(labels, value)| feed(labels, value)), "none")
 }
 
 fn listed(lines: impl Iterator<Item = String>, none: &str) -> String {
