@@ -44,6 +44,7 @@ pub mod facts;
 mod handover;
 mod interface;
 mod mapping;
+mod netlink;
 mod pin;
 mod places;
 mod reader;
@@ -362,13 +363,9 @@ impl Kernel {
         self.cpus
     }
 
+    /// Size of the ring buffer, as the kernel was asked for it.
     pub fn ring_bytes(&self) -> u32 {
         self.ring_bytes
-    }
-
-    /// Whether sweeps vouch for slots, so that old ones make room without a trip through the ring.
-    pub fn sweeps_vouch(&self) -> bool {
-        self.reader.vouches()
     }
 
     pub fn stats(&self) -> ReadStats {

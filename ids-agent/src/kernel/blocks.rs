@@ -73,6 +73,7 @@ impl Blocks {
         Ok(entries)
     }
 
+    /// The entry of a key, if it is in the map.
     pub fn entry(&self, key: &BlockKey) -> Result<Option<BlockEntry>, KernelError> {
         match self.map.get(&zerocopy::transmute!(*key), 0) {
             Ok(entry) => Ok(Some(zerocopy::transmute!(entry))),

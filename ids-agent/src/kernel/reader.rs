@@ -91,11 +91,6 @@ impl Reader {
         ReadStats { ring_unknown: self.ring.unknown(), ..self.stats }
     }
 
-    /// Whether sweeps vouch for what they read.
-    pub(super) fn vouches(&self) -> bool {
-        self.grace != Grace::Unavailable
-    }
-
     /// Sum of the counters of all CPUs.
     pub(super) fn totals(&self) -> Totals {
         let mut totals = Totals::default();

@@ -8,7 +8,7 @@ use netlink_packet_route::{
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteVia},
 };
 
-use super::addresses::dump;
+use super::netlink::dump;
 
 /// Addresses of next hops, each once.
 pub fn gateways() -> io::Result<Vec<IpAddr>> {

@@ -182,29 +182,6 @@ pub struct SshFacts {
     pub server: Option<Arc<str>>,
 }
 
-impl SshFacts {
-    /// The library or tool that the client's banner names, where it is one that people do not type into. Scripts use
-    /// these as attackers do: a fact, not a suspicion.
-    pub fn client_library(&self) -> Option<&'static str> {
-        const LIBRARIES: [(&str, &str); 12] = [
-            ("libssh2", "libssh2"),
-            ("libssh", "libssh"),
-            ("paramiko", "paramiko"),
-            ("asyncssh", "asyncssh"),
-            ("-go", "go"),
-            ("jsch", "jsch"),
-            ("medusa", "medusa"),
-            ("ncrack", "ncrack"),
-            ("nmap", "nmap"),
-            ("zgrab", "zgrab"),
-            ("russh", "russh"),
-            ("phpseclib", "phpseclib"),
-        ];
-        let banner = self.client.as_deref()?.to_ascii_lowercase();
-        LIBRARIES.iter().find(|(word, _)| banner.contains(word)).map(|(_, name)| *name)
-    }
-}
-
 /// How a login went, as far as the samples show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Login {
