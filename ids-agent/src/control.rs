@@ -54,10 +54,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// It was done, and this came of it.
     pub const fn done(result: Value) -> Self {
         Self { ok: true, error: None, result }
     }
 
+    /// It was not done, for this reason.
     pub fn refused(error: impl Into<String>) -> Self {
         Self { ok: false, error: Some(error.into()), result: Value::Null }
     }

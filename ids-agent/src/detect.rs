@@ -89,6 +89,7 @@ impl Class {
         }
     }
 
+    /// The class of that name, as `name` gives it.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.name() == name)
     }

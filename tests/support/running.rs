@@ -60,6 +60,7 @@ impl<'a> Running<'a> {
         Pid::from_child(&self.child)
     }
 
+    /// Status and body of a page; nothing where there is no answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         self.space.run(|| {
             let address: SocketAddr = PAGES.parse().unwrap();
@@ -93,6 +94,7 @@ impl<'a> Running<'a> {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Waits for its end; gives what it said.
     pub fn end(mut self) -> Ran {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.child.try_wait().unwrap().is_none() {

@@ -74,6 +74,7 @@ struct ServiceKey {
     class: Class,
 }
 
+/// The witness of what the sampled bytes say.
 pub struct Payload {
     said: BoundedMap<u64, Said>,
     services: BoundedMap<ServiceKey, Service>,

@@ -116,6 +116,7 @@ impl JoinStats {
         if settled == 0 { 1.0 } else { self.joined() as f64 / settled as f64 }
     }
 
+    /// Whether every alert ended in exactly one place.
     pub fn is_conserved(&self) -> bool {
         self.alerts == self.joined() + self.orphans_all() + self.waiting
     }
@@ -141,6 +142,7 @@ struct Unsettled {
     dst: [u8; 16],
 }
 
+/// Suricata as a witness.
 pub struct Signature {
     flows: Flows,
     alerts: Waiting<Heard<Box<EveAlert>>>,

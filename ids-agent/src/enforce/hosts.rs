@@ -22,6 +22,7 @@ pub struct HostsSeen {
 }
 
 impl HostsSeen {
+    /// Takes in that a host conversed.
     pub fn see(&mut self, host: [u8; 16], now_ns: u64) {
         if now_ns.saturating_sub(self.began_ns) >= HALF_NS {
             let twice = now_ns.saturating_sub(self.began_ns) >= 2 * HALF_NS;

@@ -63,6 +63,7 @@ impl Reach {
         push(&mut self.hoped, folder_of(path));
     }
 
+    /// Lets all below a folder be written.
     pub fn writes_folder(&mut self, path: &Path) {
         push(&mut self.write, path.to_owned());
     }

@@ -137,6 +137,7 @@ pub fn is_there(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
 
+/// Sends a signal; a process that has ended already is no failure.
 pub fn signal(pid: Pid, signal: Signal) {
     // It may have ended in this moment.
     let _ = kill_process(pid, signal);

@@ -28,6 +28,7 @@ pub struct Report {
     pub missed: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
 }
 
+/// What one witness says, right and wrong.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WitnessFigures {
     #[serde(flatten)]
@@ -35,6 +36,7 @@ pub struct WitnessFigures {
     pub families: BTreeMap<&'static str, FamilyFigures>,
 }
 
+/// What is measured over all families together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figures {
     pub benign_flows: u64,
@@ -56,6 +58,7 @@ pub struct Figures {
     pub first_alert_secs_p50: Option<f64>,
 }
 
+/// The figures of one family of captures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FamilyFigures {
     pub captures: u64,
@@ -71,6 +74,7 @@ pub struct FamilyFigures {
     pub first_alert_secs_p50: Option<f64>,
 }
 
+/// The figures of one capture.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CaptureFigures {
     pub family: &'static str,

@@ -5,6 +5,7 @@ use prometheus::{IntCounterVec, IntGauge};
 use super::{Register, family, set};
 use crate::enforce::{Action, Event, Refusal};
 
+/// What blocking shows of itself.
 #[derive(Clone, Debug)]
 pub struct EnforceMetrics {
     blocks: IntGauge,
@@ -30,6 +31,7 @@ impl EnforceMetrics {
         Ok(metrics)
     }
 
+    /// Counts what became of a block.
     pub fn count(&self, event: &Event) {
         self.events.with_label_values(&[event.action.label()]).inc();
         if let Some(refusal) = event.refusal {
@@ -37,6 +39,7 @@ impl EnforceMetrics {
         }
     }
 
+    /// Shows how many blocks are in force, and how many hosts they may be a share of.
     pub fn show(&self, blocks: usize, hosts: usize) {
         set(&self.blocks, blocks as u64);
         set(&self.hosts, hosts as u64);

@@ -5,6 +5,7 @@ use prometheus::{Counter, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use super::{Register, family, set};
 use crate::suricata::{Release, RuleCounts, Usage};
 
+/// What a managed Suricata shows of itself.
 #[derive(Clone, Debug)]
 pub struct ManagedMetrics {
     running: IntGauge,
@@ -84,6 +85,7 @@ impl ManagedMetrics {
         self.running.get() != 0
     }
 
+    /// Shows what it answered at its command socket; nothing where it did not.
     pub fn show_answer(&self, rules: Option<RuleCounts>) {
         self.answers.set(i64::from(rules.is_some()));
         let Some(rules) = rules else { return };
@@ -91,6 +93,7 @@ impl ManagedMetrics {
         set(&self.rules.with_label_values(&["failed"]), rules.failed);
     }
 
+    /// Shows when the sources of its rules were fetched, and how many of them a test left out.
     pub fn show_release(&self, release: &Release) {
         set(&self.checked, release.checked_unix_secs);
         set(&self.rules.with_label_values(&["left_out"]), release.left_out);
