@@ -330,7 +330,8 @@ impl Life {
         let before = self.page()?.sum("ids_packets_in_flows_total", &[]).unwrap_or_default();
         let mut ping =
             self.outside.echoes(ECHOES, 10).stdout(Stdio::null()).spawn().context("`ping` does not start")?;
-        thread::sleep(Duration::from_secs(2));
+        // Under traffic, with most of it still to come.
+        self.await_sum("ids_packets_in_flows_total", before + 100.0)?;
         self.container.says(&["kill", "-9", &pid.to_string()])?;
         self.await_active(Some(pid))?;
         ensure!(ping.wait()?.success(), "the container's network suffered");

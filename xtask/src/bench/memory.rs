@@ -84,11 +84,16 @@ pub(super) fn measure(binary: &Path, soak_secs: u64, interrupt: &Interrupt) -> R
 
 fn start_agent(gateway: &Namespace, binary: &Path, dir: &Path) -> Result<Group> {
     let log = File::create(dir.join("agent.log")).context("the agent's log cannot be written")?;
+    // What this machine's own agent is told, and has learned, is left alone.
+    let config = dir.join("config.toml");
+    fs::write(&config, "[state]\nenabled = false\n[evidence]\nkeep = 0\n[control]\nenabled = false\n")
+        .with_context(|| format!("`{}` cannot be written", config.display()))?;
     let mut command = gateway.command(binary);
     command
         .args(["run", "--interface", "lan0", "--mode", "native", "--metrics", PORT, "--models"])
         .arg(workspace::root()?.join("models"))
-        .args(["--alerts", "/dev/null"])
+        .args(["--alerts", "/dev/null", "--config"])
+        .arg(&config)
         .stdout(Stdio::from(log.try_clone()?))
         .stderr(Stdio::from(log));
     Group::start("ids-agent", &mut command)

@@ -105,7 +105,7 @@ pub(super) fn measure(binary: &Path, rules: Option<&Path>, interrupt: &Interrupt
 fn write_config(dir: &Path) -> Result<PathBuf> {
     let path = dir.join("config.toml");
     let text = format!(
-        "[state]\nenabled = false\n[evidence]\nkeep = 0\n[alert]\npath = \"/dev/null\"\n[suricata]\nmanage = true\ncpu_percent = \
+        "[state]\nenabled = false\n[evidence]\nkeep = 0\n[control]\nenabled = false\n[alert]\npath = \"/dev/null\"\n[suricata]\nmanage = true\ncpu_percent = \
          {CPU_PERCENT}\nram_mib = {RAM_MIB}\nrun_dir = {:?}\nrules_dir = {:?}\n",
         dir.join("run"),
         dir.join("rules"),

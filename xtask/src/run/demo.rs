@@ -103,7 +103,7 @@ fn observe(
         }
         if over && !kept {
             kept = true;
-            say.kept(network);
+            say.kept(network, options);
         }
         if !over {
             interrupt.check()?;
@@ -139,7 +139,8 @@ fn observe(
         scan_alerts: count(&alerts, |alert| alert.is_from(ATTACKER) && alert.class() == "port_scan"),
         attacker_alerts: count(&alerts, |alert| alert.is_from(ATTACKER)),
         client_alerts: count(&alerts, |alert| alert.is_from(CLIENT)),
-        other_alerts: count(&alerts, |alert| !alert.is_from(CLIENT) && !alert.is_from(ATTACKER)),
+        other_alerts: count(&alerts, |alert| !alert.is_notice() && !alert.is_from(CLIENT) && !alert.is_from(ATTACKER)),
+        notices: count(&alerts, Alert::is_notice),
         requests,
         failed,
         conservation: Conservation::read(&metrics),
@@ -147,6 +148,7 @@ fn observe(
         first_alert,
         stopped,
         suricata: options.suricata.then(|| BesideIt::read(&metrics)),
+        example: alerts.iter().find(|alert| !alert.is_notice()).map(|alert| alert.id().to_owned()),
     };
     verdict.show(options, &metrics, say);
     Ok(if verdict.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -194,6 +196,8 @@ struct Verdict {
     attacker_alerts: usize,
     client_alerts: usize,
     other_alerts: usize,
+    /// What the agent said of itself: that it sees less for a while, on a machine that is slow or busy.
+    notices: usize,
     requests: u32,
     failed: u32,
     conservation: Conservation,
@@ -201,6 +205,8 @@ struct Verdict {
     first_alert: Option<Duration>,
     stopped: Duration,
     suricata: Option<BesideIt>,
+    /// An alert to have explained.
+    example: Option<String>,
 }
 
 /// What became of the Suricata that the agent ran.
@@ -258,6 +264,7 @@ impl Verdict {
                         "by_attacker": self.attacker_alerts,
                         "by_client": self.client_alerts,
                         "by_others": self.other_alerts,
+                        "notices": self.notices,
                     },
                     "requests": self.requests,
                     "requests_failed": self.failed,
@@ -281,10 +288,18 @@ impl Verdict {
         if let Some(delay) = self.first_alert {
             say.line(&format!("  first alert {:.1} s after the scan began", delay.as_secs_f32()));
         }
-        for name in ["process_resident_memory_bytes", "ids_map_memory_bytes"] {
+        for (name, what) in
+            [("process_resident_memory_bytes", "the agent"), ("ids_map_memory_bytes", "its maps in the kernel")]
+        {
             if let Some(bytes) = metrics.sum(name, &[]) {
-                say.line(&format!("  {name} {:.1} MiB", bytes / 1_048_576.0));
+                say.line(&format!("  memory of {what}: {:.1} MiB", bytes / 1_048_576.0));
             }
+        }
+        if self.notices > 0 {
+            say.line(&format!(
+                "  the agent said {} times that it sees less, or all again: see `visibility`",
+                self.notices
+            ));
         }
         if let Some(it) = &self.suricata {
             say.line(&format!(
@@ -298,6 +313,10 @@ impl Verdict {
         say.line(&format!(
             "  alerts, flows, metrics and log: {results}/alerts.ndjson flows.ndjson metrics.prom agent.log"
         ));
+        if let Some(id) = &self.example {
+            let (binary, models) = (options.binary.display(), options.models.display());
+            say.line(&format!("  why: {binary} explain {id} --config {results}/config.toml --models {models}"));
+        }
         say.line(if self.passes() { "verdict: PASS" } else { "verdict: FAIL" });
     }
 }
@@ -328,11 +347,16 @@ impl Say {
         self.event(started, &format!("ALERT {}", alert.line()));
     }
 
-    fn kept(&self, network: &Network) {
+    fn kept(&self, network: &Network, options: &Options) {
         self.line(&format!(
             "lab: kept until Ctrl-C; look around with `nsenter --net=/run/netns/{} curl -s {}/metrics`",
             network.name(network::Space::Gateway),
             agent::METRICS
+        ));
+        self.line(&format!(
+            "lab: or with `{} status --socket {}`",
+            options.binary.display(),
+            agent::control_socket(&options.results).display()
         ));
     }
 

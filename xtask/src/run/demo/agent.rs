@@ -39,14 +39,17 @@ impl Agent {
         let (binary, models, dir) = (&options.binary, &options.models, &options.results);
         let log = dir.join("agent.log");
         let log_file = File::create(&log).with_context(|| format!("`{}` cannot be written", log.display()))?;
-        // Almost empty, so that the lab shows the defaults and not what this machine's own agent is told.
+        // Almost empty, so that the lab shows the defaults. Whatever this machine's own agent is told, and has learned, is left
+        // alone.
         let config = dir.join("config.toml");
-        let (run_dir, rules_dir) = (dir.join("suricata"), dir.join("rules"));
+        let [state, run_dir, rules_dir] = ["state", "suricata", "rules"].map(|name| dir.join(name));
+        fs::create_dir_all(&state).with_context(|| format!("`{}` cannot be made", state.display()))?;
+        let own = format!("[state]\ndir = {state:?}\n[control]\npath = {:?}\n", control_socket(dir));
         let suricata = match options.suricata {
             true => format!("[suricata]\nmanage = true\nrun_dir = {run_dir:?}\nrules_dir = {rules_dir:?}\n"),
             false => String::new(),
         };
-        fs::write(&config, suricata).with_context(|| format!("`{}` cannot be written", config.display()))?;
+        fs::write(&config, own + &suricata).with_context(|| format!("`{}` cannot be written", config.display()))?;
         let mut command = network.command(Space::Gateway, binary);
         command
             .args(["run", "--interface", LAN_PORT, "--mode", "native", "--metrics", METRICS])
@@ -112,6 +115,11 @@ pub(super) fn flows_file(dir: &Path) -> PathBuf {
     dir.join("flows.ndjson")
 }
 
+/// Where one asks it.
+pub(super) fn control_socket(dir: &Path) -> PathBuf {
+    dir.join("control.sock")
+}
+
 /// The metrics page, as Prometheus would read it.
 pub(super) fn metrics(network: &Network) -> Result<Metrics> {
     Ok(Metrics { text: fetch(network, "/metrics")? })
@@ -162,6 +170,16 @@ impl Alert {
         self.text("/ids/class")
     }
 
+    /// What `explain` and `feedback` know it by.
+    pub(super) fn id(&self) -> &str {
+        self.text("/ids/incident")
+    }
+
+    /// Whether it is about what the agent itself sees, and about no traffic.
+    pub(super) fn is_notice(&self) -> bool {
+        self.class() == "visibility"
+    }
+
     /// Whether its source is the machine with these addresses.
     pub(super) fn is_from(&self, machine: [&str; 2]) -> bool {
         let Ok(source) = self.text("/src_ip").parse::<IpAddr>() else { return false };
@@ -176,12 +194,14 @@ impl Alert {
             Some(3) => "low",
             _ => "info",
         };
-        let technique = self.text("/ids/attack/id");
+        let (source, technique) = (self.text("/src_ip"), self.text("/ids/attack/id"));
+        let hosts = match source.is_empty() {
+            true => String::new(),
+            false => format!("{source} -> {}  ", self.text("/dest_ip")),
+        };
         format!(
-            "{severity:<6} {:<12} {} -> {}  {}{}",
+            "{severity:<6} {:<12} {hosts}{}{}",
             self.class(),
-            self.text("/src_ip"),
-            self.text("/dest_ip"),
             self.text("/ids/reason"),
             if technique.is_empty() { String::new() } else { format!(" [{technique}]") },
         )
@@ -204,6 +224,14 @@ fn same(a: IpAddr, b: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Alert;
+
+    #[test]
+    fn a_notice_names_no_hosts() -> anyhow::Result<()> {
+        let alert = Alert::parse(r#"{"alert":{"severity":2},"ids":{"class":"visibility","reason":"less is seen"}}"#)?;
+        assert!(alert.is_notice() && !alert.is_from(["192.168.77.66", "fd77:1::66"]));
+        assert_eq!(alert.line(), "medium visibility   less is seen");
+        Ok(())
+    }
 
     #[test]
     fn an_address_is_the_same_however_it_is_written() -> anyhow::Result<()> {
