@@ -26,6 +26,8 @@ pub const PEER: &str = "10.83.0.2";
 /// The sensor's end of the wire, and the neighbour's.
 pub const WATCHED: &str = "sensor0";
 pub const NEAR: &str = "near0";
+/// Settings by which an agent leaves alone what an agent of this machine has learned, and its socket.
+pub const APART: &str = "[state]\nenabled = false\n[evidence]\nkeep = 0\n[control]\nenabled = false\n";
 
 #[derive(Debug)]
 pub struct Pair {
@@ -72,9 +74,13 @@ impl Pair {
         whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Starts an agent on the sensor.
+    /// Starts an agent on the sensor; where the test has no configuration for it, with one that keeps it apart.
     pub fn start(&self, agent: &str, args: &[&str]) -> Running<'_> {
-        Running::start(agent, &self.sensor, WATCHED, args)
+        if args.contains(&"--config") {
+            return Running::start(agent, &self.sensor, WATCHED, args);
+        }
+        let own = self.write("own.toml", APART);
+        Running::start(agent, &self.sensor, WATCHED, &[args, &["--config", &own]].concat())
     }
 
     /// The same, once it is ready.

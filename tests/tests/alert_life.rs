@@ -67,7 +67,7 @@ fn an_alert_is_told_by_a_feed_explained_called_false_and_then_silent() {
     fs::create_dir(pair.path("state")).unwrap();
     let feed = pair.write("feed.txt", "panel.first-listed.top\n");
     let settings = format!(
-        "[state]\ndir = {:?}\n[fuse]\ndedup_secs = 1\n[[intel.feeds]]\nname = \"panels\"\npath = {feed:?}\n\
+        "[state]\ndir = {:?}\n[control]\nenabled = false\n[fuse]\ndedup_secs = 1\n[[intel.feeds]]\nname = \"panels\"\npath = {feed:?}\n\
          kind = \"list\"\ncategory = \"malware\"\n",
         pair.path("state")
     );

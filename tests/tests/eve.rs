@@ -194,7 +194,7 @@ impl Place {
         let text = format!(
             "[detect]\nclassifier = false\nanomaly = false\ndga = false\n\
              [suricata]\neve_path = \"{}\"\neve_filetype = \"{}\"\neve_begin = \"start\"\n\
-             [state]\ndir = \"{}\"\n[evidence]\nkeep = 0\n[alert]\npath = \"{}\"\n",
+             [state]\ndir = \"{}\"\n[control]\nenabled = false\n[evidence]\nkeep = 0\n[alert]\npath = \"{}\"\n",
             shown("eve.json"),
             self.filetype,
             self.folder.path().display(),

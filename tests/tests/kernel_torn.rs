@@ -49,7 +49,7 @@ fn stay_on(cpu: usize) {
 }
 
 /// Sweeps for a while beside the running program; says how many slots were read, and how many put off.
-fn race(entry: Entry, sets_per_cpu: u32, random_mask: u32) -> Option<(u64, u64)> {
+fn race(entry: Entry, sets_per_cpu: u32, random_mask: u32, states_min: u64) -> Option<(u64, u64)> {
     let Some([writer_cpu, reader_cpu]) = two_cpus() else {
         eprintln!("skipped: a race takes two CPUs");
         return None;
@@ -73,8 +73,10 @@ fn race(entry: Entry, sets_per_cpu: u32, random_mask: u32) -> Option<(u64, u64)>
         });
         stay_on(reader_cpu);
         let (mut batch, mut read) = (Batch::default(), 0);
-        let until = Instant::now() + Duration::from_secs(3);
-        while Instant::now() < until {
+        // Three seconds, and longer where so few states are read in them.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(3) || read < states_min && began.elapsed() < Duration::from_secs(60)
+        {
             sweeps.sweep(0, &mut batch);
             for update in &batch.slots {
                 // A panic inside the scope would wait for the writer for ever.
@@ -97,9 +99,9 @@ fn a_slot_that_is_written_all_the_time_is_never_read_torn() {
     if !can_run("the race on one slot", &[Need::Root]) {
         return;
     }
-    if let Some((read, busy)) = race(Entry::Xdp, 64, 0) {
+    if let Some((read, busy)) = race(Entry::Xdp, 64, 0, 1_000) {
         println!("{read} states read, {busy} put off");
-        assert!(read > 1_000, "{read} states read");
+        assert!(read >= 1_000, "{read} states read");
     }
 }
 
@@ -108,8 +110,8 @@ fn slots_that_change_hands_all_the_time_are_never_read_torn() {
     if !can_run("the race on a full table", &[Need::Root]) {
         return;
     }
-    if let Some((read, busy)) = race(Entry::Random, 64, 0xff_ffff) {
+    if let Some((read, busy)) = race(Entry::Random, 64, 0xff_ffff, 10_000) {
         println!("{read} states read, {busy} put off");
-        assert!(read > 10_000, "{read} states read");
+        assert!(read >= 10_000, "{read} states read");
     }
 }

@@ -15,57 +15,39 @@ use std::{
 
 use ids_agent::deploy::{self, Monitoring};
 use ids_tests::{
-    netns::{Namespace, veth},
+    netns::Namespace,
+    pair::{self, PEER, Pair, SENSOR},
     probe::{Need, can_run},
     program::{self, Ran},
     promql::Prometheus,
-    running::{Running, value},
+    running::{eventually, value},
 };
 use rustix::process::Signal;
 use serde_json::Value;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent");
-const NEEDS: [Need<'static>; 7] = [
-    Need::Root,
-    Need::Tool("ip"),
-    Need::Tool("nsenter"),
-    Need::Tool("ethtool"),
-    Need::Tool("prometheus"),
-    Need::Tool("suricata"),
-    Need::Tool("suricata-update"),
-];
-const SENSOR: &str = "10.84.0.1";
 const RULE: &str = "alert udp any any -> any 53 (msg:\"a question\"; sid:1900901; rev:1;)\n";
 
 struct Place {
-    dir: tempfile::TempDir,
-    sensor: Namespace,
-    attacker: Namespace,
+    pair: Pair,
 }
 
 impl Place {
-    fn new() -> Self {
-        let (sensor, attacker) = (Namespace::new("watched"), Namespace::new("watched"));
-        veth(&sensor, "sensor0", "10.84.0.1/24", &attacker, "attack0", "10.84.0.2/24");
-        Self { dir: tempfile::tempdir().unwrap(), sensor, attacker }
-    }
-
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.pair.path(name)
     }
 
     /// Everything that has figures of its own: a managed Suricata, a feed, blocking that only says what it would do.
     fn config(&self) -> String {
-        let path = self.path("config.toml");
-        fs::write(self.path("local.rules"), RULE).unwrap();
-        fs::write(self.path("feed.txt"), "198.51.100.7\n10.84.0.2\nlisted.example\n").unwrap();
+        self.pair.write("local.rules", RULE);
+        self.pair.write("feed.txt", &format!("198.51.100.7\n{PEER}\nlisted.example\n"));
         let text = format!(
-            "[site]\nhome_networks = [\"10.84.0.1/32\"]\n[state]\ndir = {:?}\n[evidence]\nkeep = 0\n\
+            "[site]\nhome_networks = [\"{SENSOR}/32\"]\n[state]\ndir = {:?}\n[evidence]\nkeep = 0\n\
              [alert]\npath = {:?}\nflows_path = {:?}\n[control]\npath = {:?}\n\
              [suricata]\nmanage = true\nrun_dir = {:?}\nrules_dir = {:?}\nlocal_rules = {:?}\n\
              [enforce]\nenabled = true\ndry_run = true\naudit = {:?}\n\
              [[intel.feeds]]\nname = \"listed\"\npath = {:?}\nkind = \"list\"\ncategory = \"malware\"\n",
-            self.dir.path(),
+            self.pair.folder(),
             self.path("alerts.ndjson"),
             self.path("flows.ndjson"),
             self.path("control.sock"),
@@ -75,14 +57,13 @@ impl Place {
             self.path("audit.ndjson"),
             self.path("feed.txt"),
         );
-        fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
+        self.pair.write("config.toml", &text)
     }
 
     /// A client's pages and questions, and a few ports tried that nobody listens on.
     fn live(&self, round: u16) {
-        self.attacker.run(|| {
-            let socket = UdpSocket::bind("10.84.0.2:0").unwrap();
+        self.pair.peer.run(|| {
+            let socket = UdpSocket::bind((PEER, 0)).unwrap();
             for number in 0..5u16 {
                 let mut question = vec![number as u8, round as u8, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
                 question.extend(b"\x06listed\x07example\x00\x00\x01\x00\x01");
@@ -144,19 +125,19 @@ fn queries(dashboard: &Value, into: &mut BTreeMap<String, String>) {
 
 #[test]
 fn every_panel_shows_something_and_the_end_of_the_agent_is_noticed() {
-    if !can_run("Prometheus beside the agent", &NEEDS) {
+    let tools = ["prometheus", "suricata", "suricata-update"].map(Need::Tool);
+    if !can_run("Prometheus beside the agent", &[&pair::NEEDS[..], &tools].concat()) {
         return;
     }
-    let place = Place::new();
+    let place = Place { pair: Pair::new("prometheus") };
     let config = place.config();
-    let local = place.path("more.rules");
-    fs::write(&local, "alert udp any any -> any 5353 (msg:\"more\"; sid:1900902; rev:1;)\n").unwrap();
-    let args = ["rules", "update", "--config", &config, "--source", local.to_str().unwrap()];
+    let local = place.pair.write("more.rules", "alert udp any any -> any 5353 (msg:\"more\"; sid:1900902; rev:1;)\n");
+    let args = ["rules", "update", "--config", &config, "--source", &local];
     let ran = Ran::of(&program::command(AGENT, &args).output().unwrap());
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| serve(&place.sensor, &stop));
+        scope.spawn(|| serve(&place.pair.sensor, &stop));
         let watched = thread::scope(|inner| inner.spawn(|| watch(&place, &config)).join());
         stop.store(true, Ordering::Release);
         watched.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -164,7 +145,7 @@ fn every_panel_shows_something_and_the_end_of_the_agent_is_noticed() {
 }
 
 fn watch(place: &Place, config: &str) {
-    let mut agent = Running::start(AGENT, &place.sensor, "sensor0", &["--config", config]);
+    let mut agent = place.pair.start(AGENT, &["--config", config]);
     agent.await_page("/metrics", |_, page| value(page, "ids_suricata_process_answers") == 1.0);
 
     let settings = Monitoring { scrape_interval_secs: 1, ..Monitoring::default() };
@@ -180,7 +161,8 @@ fn watch(place: &Place, config: &str) {
     queries(&dashboard, &mut open);
     let asked = open.len();
     assert!(asked > 80, "{asked}");
-    let prometheus = Prometheus::start(&place.sensor, &place.path("prometheus/prometheus.yml"), &place.path("data"));
+    let prometheus =
+        Prometheus::start(&place.pair.sensor, &place.path("prometheus/prometheus.yml"), &place.path("data"));
 
     // Suricata's statistics come every thirty seconds, and rates want several looks.
     let deadline = Instant::now() + Duration::from_secs(240);
@@ -243,13 +225,5 @@ fn check_rules(prometheus: &Prometheus<'_>) {
 
 #[track_caller]
 fn await_answer(prometheus: &Prometheus<'_>, query: &str, wanted: impl Fn(&[f64]) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let answer = prometheus.ask(query);
-        if answer.as_ref().is_ok_and(|values| wanted(values)) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{query}: {answer:?}");
-        thread::sleep(Duration::from_millis(250));
-    }
+    eventually(query, || prometheus.ask(query).is_ok_and(|values| wanted(&values)));
 }

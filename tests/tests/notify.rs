@@ -72,7 +72,8 @@ fn systemd_hears_of_readiness_progress_a_reload_and_the_end() {
         return;
     }
     let (manager, pair) = (Manager::new(), Pair::new("notify"));
-    let agent = manager.start(&pair, &["--alerts", "/dev/null"]);
+    let config = pair.write("config.toml", pair::APART);
+    let agent = manager.start(&pair, &["--config", &config, "--alerts", "/dev/null"]);
     let before = manager.await_word("READY=1");
     assert!(before.iter().all(|message| !message.contains("WATCHDOG=1")), "{before:?}");
     manager.await_word("STATUS=");
@@ -100,7 +101,7 @@ fn the_watchdog_is_not_fed_while_a_sink_is_stuck_and_is_again_when_it_gets_on() 
     // Open for both, it is there and takes nothing out.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let pipe = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&flows).unwrap();
-    let config = pair.write("config.toml", "[fuse]\nverdict_hold_secs = 1\n");
+    let config = pair.write("config.toml", &format!("{}[fuse]\nverdict_hold_secs = 1\n", pair::APART));
     let mut agent = manager.start(&pair, &["--config", &config, "--alerts", "/dev/null", "--flows", &flows]);
     manager.await_word("READY=1");
     // More lines than the pipe takes.

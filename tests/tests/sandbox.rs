@@ -25,7 +25,7 @@ fn start<'a>(pair: &'a Pair, sandbox: &str) -> Running<'a> {
     let state = pair.path("state");
     fs::create_dir_all(&state).unwrap();
     let settings = format!(
-        "[state]\ndir = {state:?}\n[fuse]\nverdict_hold_secs = 1\n[alert]\nrotate_bytes = 4096\n[sandbox]\n{sandbox}\n"
+        "[state]\ndir = {state:?}\n[control]\nenabled = false\n[fuse]\nverdict_hold_secs = 1\n[alert]\nrotate_bytes = 4096\n[sandbox]\n{sandbox}\n"
     );
     let config = pair.write("config.toml", &settings);
     let (alerts, flows) = (pair.arg("alerts.ndjson"), pair.arg("flows.ndjson"));

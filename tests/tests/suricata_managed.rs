@@ -12,7 +12,7 @@ use std::{
 };
 
 use ids_tests::{
-    pair::{self, PEER, Pair, SENSOR},
+    pair::{self, APART, PEER, Pair, SENSOR},
     probe::{Need, can_run},
     program::{self, Ran},
     running::{Running, eventually, value},
@@ -46,7 +46,7 @@ impl Place {
     /// A configuration with these lines under `[suricata]`.
     fn config(&self, lines: &str) -> String {
         let text = format!(
-            "[state]\nenabled = false\n[evidence]\nkeep = 0\n[alert]\npath = {:?}\n[suricata]\nmanage = true\nrun_dir = {:?}\nrules_dir = {:?}\nlocal_rules = {:?}\n{lines}\n",
+            "{APART}[alert]\npath = {:?}\n[suricata]\nmanage = true\nrun_dir = {:?}\nrules_dir = {:?}\nlocal_rules = {:?}\n{lines}\n",
             self.path("alerts.ndjson"),
             self.path("run"),
             self.path("rules"),

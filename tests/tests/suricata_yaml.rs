@@ -5,13 +5,13 @@ use std::{fs, os::unix::net::UnixListener, path::Path, process::Command};
 
 use ids_tests::{
     netns::{Namespace, run, veth},
+    pair::NEEDS,
     probe::{Need, can_run},
     program::{self, Ran},
 };
 use serde_json::Value;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_agent");
-const NEEDS: [Need<'static>; 4] = [Need::Root, Need::Tool("ip"), Need::Tool("nsenter"), Need::Tool("ethtool")];
 
 fn ids(args: &[&str]) -> Ran {
     Ran::of(&program::command(AGENT, args).output().unwrap())
