@@ -131,25 +131,33 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
         self.compact();
     }
 
-    /// Gives back the memory of free places.
+    /// Gives back the memory of free places: in place, as a copy would take as much again.
     fn compact(&mut self) {
         if self.free.len() < FREE_KEPT.max(self.len()) {
             return;
         }
-        let list = |from: u32| std::iter::successors(Some(from), |at| self.entry(*at).map(|entry| entry.newer));
-        let order: Vec<u32> = [self.probation.oldest, self.proven.oldest]
-            .into_iter()
-            .flat_map(|from| list(from).take_while(|at| *at != NONE))
-            .collect();
-        let mut before = std::mem::take(&mut self.entries);
-        self.entries.reserve_exact(order.len());
-        (self.table, self.free) = (HashTable::with_capacity(order.len()), Vec::new());
-        (self.probation, self.proven) = (Recency::EMPTY, Recency::EMPTY);
-        for at in order {
-            let Some(entry) = before.get_mut(at as usize).and_then(Option::take) else { continue };
-            let standing = entry.standing;
-            let at = self.put(entry);
-            self.link(at, standing);
+        let mut places = vec![NONE; self.entries.len()];
+        let mut next = 0;
+        for at in 0..self.entries.len() {
+            let (Some(Some(_)), Some(place)) = (self.entries.get(at), places.get_mut(at)) else { continue };
+            *place = next as u32;
+            self.entries.swap(next, at);
+            next += 1;
+        }
+        self.entries.truncate(next);
+        self.entries.shrink_to_fit();
+        self.free = Vec::new();
+        let moved = |at: u32| places.get(at as usize).copied().unwrap_or(NONE);
+        for entry in self.entries.iter_mut().flatten() {
+            (entry.newer, entry.older) = (moved(entry.newer), moved(entry.older));
+        }
+        for recency in [&mut self.probation, &mut self.proven] {
+            (recency.newest, recency.oldest) = (moved(recency.newest), moved(recency.oldest));
+        }
+        self.table = HashTable::with_capacity(next);
+        for at in 0..next as u32 {
+            let Some(hash) = self.entry(at).map(|entry| self.hasher.hash_one(&entry.key)) else { continue };
+            self.index(at, hash);
         }
     }
 
@@ -302,12 +310,17 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
                 (self.entries.len() - 1) as u32
             }
         };
+        self.index(at, hash);
+        at
+    }
+
+    /// Makes the entry at a place found by its key, whose hash is given.
+    fn index(&mut self, at: u32, hash: u64) {
         let (entries, hasher) = (&self.entries, &self.hasher);
         self.table.insert_unique(hash, at, |&at| match entries.get(at as usize) {
             Some(Some(entry)) => hasher.hash_one(&entry.key),
             _ => 0,
         });
-        at
     }
 
     fn take(&mut self, at: u32) -> Option<(K, V)> {

@@ -41,9 +41,10 @@ const CPU_PRESSURE_LOAD: f64 = 0.5;
 /// A board that slows itself down is helped by whoever takes this much of its budget.
 const HOT_LOAD: f64 = 0.25;
 
-/// Memory, in shares of the budget: above the one tables are halved, below the other doubled.
-const MEMORY_HIGH: f64 = 0.8;
-const MEMORY_ROOM: f64 = 0.65;
+/// Memory, in shares of the budget, above which tables are halved. Those that the budget has room for stay below it, so this is
+/// for what nobody foresaw. They are doubled where what they then take at most still leaves this share.
+const MEMORY_HIGH: f64 = 0.95;
+const MEMORY_ROOM: f64 = 0.9;
 /// Share of time in which somebody waits for memory, from which tables are halved too.
 const MEMORY_PRESSURE_MAX: f64 = 20.0;
 const MEMORY_ROOM_SAMPLES: u32 = 3;
@@ -204,8 +205,8 @@ impl Hysteresis {
 impl Governor {
     pub fn new(limits: Limits) -> Self {
         Self {
+            effort: Effort { tables: limits.tables, ..Effort::default() },
             limits,
-            effort: Effort::default(),
             cpu: Hysteresis::new(ROOM_SAMPLES, ROOM_SAMPLES_MAX),
             memory: Hysteresis::new(MEMORY_ROOM_SAMPLES, MEMORY_ROOM_SAMPLES_MAX),
         }
@@ -225,10 +226,11 @@ impl Governor {
         let cpu = cpu_trouble(sample, cpu_load);
         let memory = memory_load > MEMORY_HIGH || sample.memory_pressure.is_some_and(|at| at > MEMORY_PRESSURE_MAX);
 
-        let side = match memory_load {
-            _ if memory => Side::Over,
-            load if load < MEMORY_ROOM => Side::Room,
-            _ => Side::Between,
+        let doubled = memory_load + self.limits.table_load(self.effort.tables);
+        let side = match memory {
+            true => Side::Over,
+            false if doubled < MEMORY_ROOM => Side::Room,
+            false => Side::Between,
         };
         if memory_load > 1.0 {
             // Beyond the budget itself there is no second sample to wait for.
@@ -240,8 +242,8 @@ impl Governor {
             // Where tables can shrink no further, fewer flows are held.
             Step::GiveUp if smallest => starved = memory_load > 1.0,
             Step::GiveUp => self.effort.tables = self.effort.tables.smaller(),
-            Step::TakeBack => self.effort.tables = self.effort.tables.larger(),
-            Step::TakeAllBack => self.effort.tables = Tables::WHOLE,
+            Step::TakeBack => self.effort.tables = self.effort.tables.larger().max(self.limits.tables),
+            Step::TakeAllBack => self.effort.tables = self.limits.tables,
             Step::Stay => {}
         }
 

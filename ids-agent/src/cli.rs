@@ -8,7 +8,7 @@ use std::{
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, memory};
 
 mod ask;
 mod calibrate;
@@ -148,6 +148,7 @@ enum Verb {
 
 /// Runs the verb that the arguments name; returns the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    memory::keep_little();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {

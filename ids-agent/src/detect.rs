@@ -314,10 +314,16 @@ pub struct Outcome {
     pub verdicts: Vec<Verdict>,
 }
 
+/// Room that an outcome keeps from one time to the next.
+const ROOM_KEPT: usize = 1_024;
+
 impl Outcome {
+    /// Empties it, and gives back what one tick of a flood took.
     pub fn clear(&mut self) {
         self.incidents.clear();
         self.verdicts.clear();
+        self.incidents.shrink_to(ROOM_KEPT);
+        self.verdicts.shrink_to(ROOM_KEPT);
     }
 }
 

@@ -21,6 +21,7 @@ pub mod flow;
 pub mod http;
 pub mod intel;
 pub mod kernel;
+mod memory;
 pub mod models;
 pub mod payload;
 pub mod pipeline;

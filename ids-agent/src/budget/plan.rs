@@ -1,6 +1,6 @@
 //! What the budget comes to on this machine, and whether that is possible at all. Pure: what the machine has is an argument.
 
-use super::machine::Machine;
+use super::{Tables, machine::Machine};
 use crate::config::{BudgetSettings, CpuOf};
 
 const MIB: u64 = 1 << 20;
@@ -11,10 +11,12 @@ const RAM_DERIVED_MAX: u64 = 512 * MIB;
 /// Of a limit that the kernel enforces by killing, so much is left alone.
 const LEFT_OF_LIMIT: u64 = 10;
 
-/// The program with its models and nothing in its tables: measured, with room; `docs/budget.md` has the figures.
-const PROGRAM_BYTES: u64 = 48 * MIB;
-/// Records that travel and batches that are filled while tables are at their smallest.
-const TRAFFIC_BYTES: u64 = 16 * MIB;
+/// The program with its models and nothing in its tables; records that travel, batches and lines, while tables are at their
+/// smallest; and what a flow takes with all that tables keep of it and of its hosts, at the default ratio of their sizes.
+/// Measured with room to spare by `cargo xtask bench memory`; `docs/budget.md` has the figures.
+const PROGRAM_BYTES: u64 = 40 * MIB;
+const TRAFFIC_BYTES: u64 = 28 * MIB;
+const FLOW_BYTES: u64 = 2_560;
 
 /// What is kept to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +24,16 @@ pub struct Limits {
     /// CPU time a second, in CPUs.
     pub cpus: f64,
     pub memory_bytes: u64,
+    /// The largest tables that fit in it, full as a flood makes them, and what whole ones take.
+    pub tables: Tables,
+    pub table_bytes: u64,
+}
+
+impl Limits {
+    /// What tables of this size take when they are full, in shares of the memory budget: as much as doubling them adds.
+    pub fn table_load(&self, tables: Tables) -> f64 {
+        (self.table_bytes >> tables.halvings()) as f64 / (self.memory_bytes as f64).max(1.0)
+    }
 }
 
 /// What the settings ask for whatever happens.
@@ -31,12 +43,33 @@ pub struct Needs {
     pub map_bytes: u64,
     /// What a managed Suricata may take.
     pub suricata_bytes: u64,
+    /// What the tables take when they are full and whole.
+    pub table_bytes: u64,
 }
 
 impl Needs {
     /// The least memory that the agent runs in: with its tables at their smallest.
     pub const fn least_bytes(&self) -> u64 {
-        PROGRAM_BYTES + TRAFFIC_BYTES + self.map_bytes + self.suricata_bytes
+        self.bytes_with(Tables::SMALLEST)
+    }
+
+    const fn bytes_with(&self, tables: Tables) -> u64 {
+        let table_bytes = self.table_bytes >> tables.halvings();
+        PROGRAM_BYTES + TRAFFIC_BYTES + self.map_bytes + self.suricata_bytes + table_bytes
+    }
+
+    /// The largest tables with which all stays within a limit.
+    const fn tables_within(&self, limit_bytes: u64) -> Tables {
+        let mut tables = Tables::WHOLE;
+        while self.bytes_with(tables) > limit_bytes && tables.halvings() < Tables::SMALLEST.halvings() {
+            tables = tables.smaller();
+        }
+        tables
+    }
+
+    /// What the tables take that hold so many flows: what is kept of their hosts, services, words and verdicts is counted to them.
+    pub const fn table_bytes(flows_max: u64) -> u64 {
+        flows_max.saturating_mul(FLOW_BYTES)
     }
 }
 
@@ -51,7 +84,13 @@ pub struct BudgetError {
 
 /// What the settings come to on this machine.
 pub fn plan(settings: &BudgetSettings, machine: &Machine, needs: &Needs) -> Result<Limits, BudgetError> {
-    Ok(Limits { cpus: cpus(settings, machine)?, memory_bytes: memory(settings, machine, needs)? })
+    let memory_bytes = memory(settings, machine, needs)?;
+    Ok(Limits {
+        cpus: cpus(settings, machine)?,
+        memory_bytes,
+        tables: needs.tables_within(memory_bytes),
+        table_bytes: needs.table_bytes,
+    })
 }
 
 fn cpus(settings: &BudgetSettings, machine: &Machine) -> Result<f64, BudgetError> {

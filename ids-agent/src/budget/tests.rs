@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 const SEC: u64 = 1_000_000_000;
 
 fn limits() -> Limits {
-    Limits { cpus: 1.0, memory_bytes: 100 * MIB }
+    Limits { cpus: 1.0, memory_bytes: 100 * MIB, tables: Tables::WHOLE, table_bytes: 32 * MIB }
 }
 
 /// A governor with its clock: two seconds a sample.
@@ -126,21 +126,41 @@ fn tables_are_halved_under_memory_pressure_and_levels_follow_when_they_cannot_sh
 }
 
 #[test]
+fn tables_are_never_larger_than_the_budget_has_room_for() {
+    let small = Tables::halved(2);
+    let mut run = Run::new();
+    run.governor = Governor::new(Limits { tables: small, ..limits() });
+    assert_eq!(run.governor.effort(), Effort { tables: small, ..Effort::default() });
+    run.sample(0.1, 120, |_| ());
+    assert_eq!(run.governor.effort().tables, small.smaller());
+    for _ in 0..30 {
+        run.sample(0.1, 20, |_| ());
+    }
+    assert_eq!(run.governor.effort().tables, small);
+    // What was meant from the start is no loss of sight.
+    let mut visibility = visibility().with_tables(small);
+    let sight = |tables| Sight { effort: Effort { tables, ..Effort::default() }, ..at(1, Level::Full) };
+    assert_eq!(visibility.look(&sight(small)), None);
+    assert_eq!(visibility.look(&sight(small.smaller())).unwrap().causes, [Cause::Tables(small.smaller())]);
+}
+
+#[test]
 fn budgets_that_the_machine_does_not_have_say_what_is_possible() {
     let machine = Machine { cpus: 2, memory_bytes: 1_024 * MIB, ..Machine::default() };
-    let needs = Needs { map_bytes: 18 * MIB, suricata_bytes: 0 };
+    let needs = Needs { map_bytes: 18 * MIB, suricata_bytes: 0, table_bytes: 64 * MIB };
     let default = BudgetSettings::default();
     let with = |settings: BudgetSettings| plan(&settings, &machine, &needs).map_err(|error| error.to_string());
-    assert_eq!(with(default), Ok(Limits { cpus: 1.4, memory_bytes: 256 * MIB }));
+    assert_eq!(with(default), Ok(Limits { cpus: 1.4, memory_bytes: 256 * MIB, tables: Tables::WHOLE, table_bytes: 64 * MIB }));
     let few = with(BudgetSettings { ram_mib: Some(20), ..default }).unwrap_err();
-    assert!(few.starts_with("budget.ram_mib = 20 is not possible: these settings take 82 MiB at the least"), "{few}");
+    assert!(few.starts_with("budget.ram_mib = 20 is not possible: these settings take 90 MiB at the least"), "{few}");
     let many = with(BudgetSettings { ram_mib: Some(2_000), ..default }).unwrap_err();
-    assert!(many.contains("there are 1024 MiB here, and 82 are the least"), "{many}");
+    assert!(many.contains("there are 1024 MiB here, and 90 are the least"), "{many}");
     let cpus = with(BudgetSettings { cpu_percent: 250, cpu_of: CpuOf::Core, ..default }).unwrap_err();
     assert!(cpus.contains("this machine has 2 CPUs, so at most 200 percent of one"), "{cpus}");
     assert_eq!(
         with(BudgetSettings { ram_mib: Some(96), cpu_of: CpuOf::Core, ..default }),
-        Ok(Limits { cpus: 0.7, memory_bytes: 96 * MIB })
+        Ok(Limits { cpus: 0.7, memory_bytes: 96 * MIB, tables: Tables::halved(3), table_bytes: 64 * MIB }),
+        "10 MiB are left for tables of 64"
     );
 }
 
@@ -151,9 +171,9 @@ fn control_groups_make_the_budget_smaller_and_a_managed_suricata_makes_it_larger
     let plan_of = |machine: &Machine, needs: Needs| plan(&BudgetSettings::default(), machine, &needs).unwrap();
     let limits = plan_of(&machine, Needs::default());
     assert!((limits.cpus - 0.14).abs() < 1e-9);
-    assert_eq!(limits.memory_bytes, 64 * MIB, "below the limit at which the kernel kills");
+    assert_eq!(limits.memory_bytes, 68 * MIB, "below the limit at which the kernel kills");
     let free = Machine { cpu_quota: None, memory_limit_bytes: None, ..machine };
-    let limits = plan_of(&free, Needs { map_bytes: 0, suricata_bytes: 768 * MIB });
+    let limits = plan_of(&free, Needs { suricata_bytes: 768 * MIB, ..Needs::default() });
     assert_eq!(limits.memory_bytes, (512 + 768) * MIB);
 }
 

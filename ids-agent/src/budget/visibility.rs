@@ -13,7 +13,7 @@ const LOSSES_END_NS: u64 = 10_000_000_000;
 pub enum Cause {
     /// The level, given up for the budget.
     Level(Level),
-    /// Tables are cut, so that what is old is forgotten earlier.
+    /// Tables are smaller than the budget has room for, so that what is old is forgotten earlier.
     Tables(Tables),
     /// Evicted slots or samples are lost because the ring is full.
     RingFull,
@@ -110,6 +110,8 @@ pub struct Visibility {
     sample: SampleSettings,
     /// The detectors that are at work.
     senses: Vec<Sense>,
+    /// The tables that the budget has room for.
+    tables: Tables,
     told: BTreeSet<Cause>,
     since_ns: Option<u64>,
     ring_lost: u64,
@@ -122,11 +124,17 @@ impl Visibility {
         Self {
             sample,
             senses: senses.into_iter().collect(),
+            tables: Tables::WHOLE,
             told: BTreeSet::new(),
             since_ns: None,
             ring_lost: 0,
             lost_ns: None,
         }
+    }
+
+    /// The same, where the budget has room for no larger tables than these.
+    pub fn with_tables(self, tables: Tables) -> Self {
+        Self { tables, ..self }
     }
 
     /// How much each detector at work sees.
@@ -185,7 +193,7 @@ impl Visibility {
     pub fn causes(&self, sight: &Sight) -> Vec<Cause> {
         let losing = self.lost_ns.is_some_and(|lost_ns| sight.at_ns.saturating_sub(lost_ns) < LOSSES_END_NS);
         let level = Some(Cause::Level(sight.effort.level)).filter(|_| sight.effort.level != Level::Full);
-        let tables = Some(Cause::Tables(sight.effort.tables)).filter(|_| sight.effort.tables != Tables::WHOLE);
+        let tables = Some(Cause::Tables(sight.effort.tables)).filter(|_| sight.effort.tables > self.tables);
         let silent = sight.silent.iter().filter(|sense| self.senses.contains(sense)).copied().map(Cause::Detector);
         let blind = sight.blind.iter().map(|(name, cause)| Cause::Interface(Arc::clone(name), *cause));
         level

@@ -205,6 +205,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         roster: roster.clone(),
         state,
         eve: hearing.settling.clone(),
+        board: Arc::new(budget::board(limits)),
         ..Control::default()
     };
     let around = budget::Around {

@@ -74,6 +74,8 @@ pub struct Engine {
 /// Flows judged together. A flood ends tens of thousands of flows in one tick; what is worked out
 /// for each of them is ten times its record, so it is never worked out for all of them at once.
 const CHUNK: usize = 1_024;
+/// Room for so many times the records of the last tick is given back.
+const SPARE_FACTOR: usize = 4;
 
 /// Whether a tick has more flows to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +127,10 @@ impl Engine {
         for key in self.payloads.take_news() {
             self.flows.review(&key);
         }
+        // A flood's tick takes megabytes, which the ticks behind it do not need.
+        if self.due.capacity() > SPARE_FACTOR * self.due.len().max(CHUNK) {
+            self.due = Vec::new();
+        }
         self.due.clear();
         self.flows.due(batch.now_ns, &mut self.due);
         self.observe();
@@ -144,9 +150,6 @@ impl Engine {
         self.windows.halve(halvings);
         self.fuse.halve(halvings);
         self.detectors.iter_mut().for_each(|detector| detector.ease(effort));
-        if halvings > 0 {
-            (self.due, self.facts, self.features) = (Vec::new(), Vec::new(), Vec::new());
-        }
     }
 
     /// Goes on under other rules. What detectors that are replaced have learned passes to their successors.

@@ -26,6 +26,8 @@ use ledger::Ledger;
 
 /// Verdicts held back at once. Beyond it the oldest is given early.
 pub const HELD_MAX: usize = 8_192;
+/// Verdicts given early at once, when fewer may be held back: twice as many as come in meanwhile.
+const EARLY_AT_ONCE: usize = 2_048;
 /// Open flows whose findings are remembered until they end.
 pub const MARKS_MAX: usize = 16_384;
 
@@ -204,7 +206,7 @@ impl Fuse {
         }
     }
 
-    /// Holds back so many halves fewer verdicts; those beyond are given with the next tick.
+    /// Holds back so many halves fewer verdicts; those beyond are given bit by bit.
     pub fn halve(&mut self, halvings: u8) {
         self.held_max = (HELD_MAX >> halvings.min(31)).max(1);
     }
@@ -319,11 +321,13 @@ impl Fuse {
     }
 
     fn release(&mut self, now_ns: u64, out: &mut Outcome) {
+        let mut early = 0;
         while let Some(front) = self.held.front() {
             let due = front.release_ns <= now_ns;
-            if !due && self.held.len() <= self.held_max {
+            if !due && (self.held.len() <= self.held_max || early == EARLY_AT_ONCE) {
                 break;
             }
+            early += usize::from(!due);
             let Some(held) = self.held.pop_front() else { break };
             self.held_numbers.remove(&held.verdict.record.id);
             self.released += 1;

@@ -59,6 +59,8 @@ pub struct FlowTable {
     review_ns: u64,
     flows_max: usize,
     flows_set_max: usize,
+    /// Whether more flows are held than `flows_max`, for a few ticks.
+    shrinking: bool,
     tick_ns: u64,
     secret: HashSecret,
     /// End of the last batch.
@@ -131,6 +133,7 @@ impl FlowTable {
             review_ns: REVIEW_NS.min(settings.active_timeout_secs.saturating_mul(1_000_000_000)),
             flows_max: settings.flows_max.clamp(1, NONE as usize),
             flows_set_max: settings.flows_max.clamp(1, NONE as usize),
+            shrinking: false,
             tick_ns: settings.tick_ns(),
             secret,
             now_ns: 0,
@@ -152,6 +155,7 @@ impl FlowTable {
 
     /// Takes the slots of one tick.
     pub fn absorb(&mut self, batch: &Batch) {
+        self.shrink();
         let mut arrivals = std::mem::take(&mut self.arrivals);
         // Known slots grow first, so that every flow's end is known up to the tick's end when the
         // new slots, in the order of their beginnings, look for their flows.
@@ -204,7 +208,7 @@ impl FlowTable {
 
     /// Ends all flows: the source has ended.
     pub fn finish(&mut self, out: &mut Vec<FlowRecord>) {
-        out.append(&mut self.evicted);
+        self.write_evicted(out);
         self.changed.clear();
         for (at, flow) in (0u32..).zip(&self.flows) {
             if flow.bucket != 0 {
@@ -455,8 +459,17 @@ impl FlowTable {
             }
         }
         self.changed = changed;
-        out.append(&mut self.evicted);
+        self.write_evicted(out);
         self.write_sorted(out);
+    }
+
+    /// Hands over the records of flows that were evicted: the memory that holds them where it can, as a flood evicts megabytes.
+    fn write_evicted(&mut self, out: &mut Vec<FlowRecord>) {
+        if out.is_empty() && !self.evicted.is_empty() {
+            *out = std::mem::take(&mut self.evicted);
+        } else {
+            out.append(&mut self.evicted);
+        }
     }
 
     fn schedule_changed(&mut self, at: u32) {
@@ -498,6 +511,7 @@ impl FlowTable {
                 .cmp(&other.start_ns)
                 .then_with(|| self.flows[one.flow as usize].key.cmp(&self.flows[other.flow as usize].key))
         });
+        out.reserve_exact(due.len());
         for Due { flow: at, state, .. } in due.drain(..) {
             let record = self.flows[at as usize].record(state);
             if let FlowState::Ended(end) = state {

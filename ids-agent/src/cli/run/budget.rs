@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use super::Failure;
 use crate::{
     alert::{Provenance, Renderer},
-    budget::{Governor, Limits, Needs, Sense, Visibility, machine::Files, plan},
+    budget::{Effort, Governor, Limits, Needs, Sense, Visibility, machine::Files, plan},
     config::{self, Config},
     http::Metrics,
     kernel::cost::Counting,
@@ -22,19 +22,26 @@ pub(super) fn limits(config: &Config, file: Option<&Path>, map_bytes: u64) -> Re
     }
     let suricata_bytes = if config.suricata.manage { config.suricata.ram_mib.saturating_mul(MIB) } else { 0 };
     let machine = Files::default().machine();
-    match plan(&config.budget, &machine, &Needs { map_bytes, suricata_bytes }) {
+    let table_bytes = Needs::table_bytes(config.flow.flows_max as u64);
+    match plan(&config.budget, &machine, &Needs { map_bytes, suricata_bytes, table_bytes }) {
         Ok(limits) => {
             tracing::info!(
                 cpus = limits.cpus,
                 of_cpus = machine.cpus_usable(),
                 memory_mib = limits.memory_bytes / MIB,
                 of_mib = machine.memory_usable() / MIB,
+                tables = limits.tables.share(),
                 "budget"
             );
             Ok(Some(limits))
         }
         Err(error) => Err(config::refused(file, error.key, &error.value, &error.want).into()),
     }
+}
+
+/// What holds from the first tick on.
+pub(super) fn board(limits: Option<Limits>) -> Board {
+    Board::fixed(limits.map(|limits| Effort { tables: limits.tables, ..Effort::default() }).unwrap_or_default())
 }
 
 /// What the governor is given beside its limits.
@@ -53,9 +60,10 @@ pub(super) struct Around<'a> {
 
 /// Begins to govern, and to say what is not seen.
 pub(super) fn govern(limits: Option<Limits>, around: Around<'_>, roster: &Roster) -> Result<Governing, Failure> {
+    let tables = limits.map(|limits| limits.tables).unwrap_or_default();
     let parts = GovernorParts {
         governor: limits.map(Governor::new),
-        visibility: Visibility::new(around.config.sample, around.senses),
+        visibility: Visibility::new(around.config.sample, around.senses).with_tables(tables),
         board: around.board,
         metrics: around.metrics,
         suricata: around.suricata.map(SuricataKeeper::meter),

@@ -6,6 +6,9 @@ use ids_common::hash::hash;
 
 use super::{Expiry, FlowTable, NONE, Oldest};
 
+/// Flows that leave a table which shrinks, with each tick.
+const EVICTED_AT_ONCE: usize = 4_096;
+
 impl FlowTable {
     /// Ends flows after so much silence, or after what the settings say where that is less; never before the linger.
     pub fn bound_idle(&mut self, idle_ns_max: u64) {
@@ -21,43 +24,50 @@ impl FlowTable {
         }
     }
 
-    /// Holds so many halves less than the settings say. The flows that had to make room first go, as evicted, and their
-    /// memory with them.
+    /// Holds so many halves less than the settings say. The flows that had to make room first go, as evicted, some with each
+    /// tick: all at once would take more memory than they give back. Their memory follows when the last of them is gone.
     pub fn halve(&mut self, halvings: u8) {
         let flows_max = (self.flows_set_max >> halvings.min(31)).max(1);
-        let smaller = flows_max < self.flows_max;
+        self.shrinking |= flows_max < self.flows_max;
         self.flows_max = flows_max;
-        if !smaller {
-            return;
-        }
-        while self.flows.len() - self.free.len() > self.flows_max {
-            self.evict();
-        }
-        self.compact();
     }
 
-    /// Moves the flows together and gives back what is free behind them.
+    /// Lets the next flows of a table go that has to become smaller.
+    pub(super) fn shrink(&mut self) {
+        if !self.shrinking {
+            return;
+        }
+        let above = (self.flows.len() - self.free.len()).saturating_sub(self.flows_max);
+        for _ in 0..above.min(EVICTED_AT_ONCE) {
+            self.evict();
+        }
+        if above <= EVICTED_AT_ONCE {
+            self.compact();
+            self.shrinking = false;
+        }
+    }
+
+    /// Moves the flows together and gives back what is free behind them: in place, as a copy would take as much again.
     fn compact(&mut self) {
+        let order = self.oldest.in_order();
         let mut places = vec![NONE; self.flows.len()];
-        let mut next = 0_u32;
-        for (place, flow) in places.iter_mut().zip(&self.flows) {
-            if flow.bucket != 0 {
-                *place = next;
+        let mut next = 0;
+        for at in 0..self.flows.len() {
+            if self.flows[at].bucket != 0 {
+                places[at] = next as u32;
+                self.flows.swap(next, at);
                 next += 1;
             }
         }
-        let moved = |at: u32| places.get(at as usize).copied().unwrap_or(NONE);
-        let order = self.oldest.in_order();
-        let heads: Vec<u32> = self.index.iter().map(|&at| moved(at)).filter(|&at| at != NONE).collect();
-
-        let mut flows = Vec::with_capacity(next as usize);
-        flows.extend(std::mem::take(&mut self.flows).into_iter().filter(|flow| flow.bucket != 0));
-        self.flows = flows;
+        self.flows.truncate(next);
+        self.flows.shrink_to_fit();
         self.free = Vec::new();
+        let moved = |at: u32| places.get(at as usize).copied().unwrap_or(NONE);
         for flow in &mut self.flows {
             flow.previous = moved(flow.previous);
         }
         let secret = self.secret;
+        let heads: Vec<u32> = self.index.iter().map(|&at| moved(at)).filter(|&at| at != NONE).collect();
         let mut index = HashTable::with_capacity(heads.len());
         for head in heads {
             let place = |at: &u32| hash(&self.flows[*at as usize].key, &secret);
@@ -74,7 +84,6 @@ impl FlowTable {
         }
         self.changed = self.changed.iter().map(|&at| moved(at)).filter(|&at| at != NONE).collect();
         (self.arrivals, self.due, self.buckets) = (Vec::new(), Vec::new(), Vec::new());
-        self.evicted.shrink_to_fit();
         self.orphans.shrink_to_fit(|orphan| hash(&orphan.slot.key, &secret));
         self.orphans_until.shrink_to_fit();
     }

@@ -71,6 +71,7 @@ impl BudgetMetrics {
     pub(super) fn show_limits(&self, limits: &Limits) {
         self.cpus_limit.set(limits.cpus);
         set(&self.memory_limit, limits.memory_bytes);
+        self.tables.set(limits.tables.share());
     }
 
     pub(super) fn show(&self, decision: &Decision, taken: &BudgetGauge) {
