@@ -138,11 +138,12 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
         }
         let mut places = vec![NONE; self.entries.len()];
         let mut next = 0;
-        for at in 0..self.entries.len() {
-            let (Some(Some(_)), Some(place)) = (self.entries.get(at), places.get_mut(at)) else { continue };
-            *place = next as u32;
-            self.entries.swap(next, at);
-            next += 1;
+        for (at, place) in places.iter_mut().enumerate() {
+            if self.entries.get(at).is_some_and(Option::is_some) {
+                *place = next as u32;
+                self.entries.swap(next, at);
+                next += 1;
+            }
         }
         self.entries.truncate(next);
         self.entries.shrink_to_fit();

@@ -150,7 +150,10 @@ fn budgets_that_the_machine_does_not_have_say_what_is_possible() {
     let needs = Needs { map_bytes: 18 * MIB, suricata_bytes: 0, table_bytes: 64 * MIB };
     let default = BudgetSettings::default();
     let with = |settings: BudgetSettings| plan(&settings, &machine, &needs).map_err(|error| error.to_string());
-    assert_eq!(with(default), Ok(Limits { cpus: 1.4, memory_bytes: 256 * MIB, tables: Tables::WHOLE, table_bytes: 64 * MIB }));
+    assert_eq!(
+        with(default),
+        Ok(Limits { cpus: 1.4, memory_bytes: 256 * MIB, tables: Tables::WHOLE, table_bytes: 64 * MIB })
+    );
     let few = with(BudgetSettings { ram_mib: Some(20), ..default }).unwrap_err();
     assert!(few.starts_with("budget.ram_mib = 20 is not possible: these settings take 90 MiB at the least"), "{few}");
     let many = with(BudgetSettings { ram_mib: Some(2_000), ..default }).unwrap_err();

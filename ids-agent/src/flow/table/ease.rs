@@ -52,9 +52,9 @@ impl FlowTable {
         let order = self.oldest.in_order();
         let mut places = vec![NONE; self.flows.len()];
         let mut next = 0;
-        for at in 0..self.flows.len() {
+        for (at, place) in places.iter_mut().enumerate() {
             if self.flows[at].bucket != 0 {
-                places[at] = next as u32;
+                *place = next as u32;
                 self.flows.swap(next, at);
                 next += 1;
             }
