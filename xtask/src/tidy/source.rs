@@ -6,8 +6,8 @@ use super::{Breach, tree::Tree};
 const LINES_HINT: usize = 600;
 const LINES_MAX: usize = 800;
 
-/// Reads and writes of packets and maps, where the kernel leaves no other way.
-const UNSAFE_FILES: [&str; 2] = ["ids-ebpf/src/packet.rs", "ids-ebpf/src/maps.rs"];
+/// Reads and writes of packets and maps, where the kernel leaves no other way; and what the allocator is told, for the same reason.
+const UNSAFE_FILES: [&str; 3] = ["ids-ebpf/src/packet.rs", "ids-ebpf/src/maps.rs", "ids-agent/src/memory.rs"];
 /// One file under here may be unsafe too.
 const UNSAFE_FOLDER: &str = "ids-agent/src/kernel/";
 
