@@ -174,12 +174,14 @@ fn head(page: &mut Page, document: &Document) {
     page.entry("Why", &text(alert, "/ids/reason"));
     page.entry("Who", &many(&pattern.source));
     page.entry("To whom", &format!("{}; the example: {}, {service}", many(&pattern.target), text(alert, "/dest_ip")));
-    page.entry("From", &text(alert, "/ids/first_seen"));
+    // EVE writes UTC as +0000, reports as Z.
+    page.entry("From", &text(alert, "/ids/first_seen").replace("+0000", "Z"));
     page.entry("To", &document.reports.last().map_or(String::new(), |report| shown(&report.at, 40)));
-    page.entry(
-        "ATT&CK",
-        &joined(&[text(alert, "/ids/attack/id"), text(alert, "/ids/attack/name"), text(alert, "/ids/attack/tactic")]),
-    );
+    let tactic = match text(alert, "/ids/attack/tactic") {
+        tactic if tactic.is_empty() => tactic,
+        tactic => format!("({tactic})"),
+    };
+    page.entry("ATT&CK", &joined(&[text(alert, "/ids/attack/id"), text(alert, "/ids/attack/name"), tactic]));
     page.entry("False if", &text(alert, "/ids/false_if"));
     page.entry("Do next", &text(alert, "/ids/next"));
 }
