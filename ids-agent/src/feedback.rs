@@ -7,9 +7,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,7 @@ use crate::{
     config::{self, AllowEntry, ConfigError, Expiry},
     detect::Class,
     evidence::{Document, Pattern},
+    replace::{Lasts, replace},
 };
 
 /// The file of exceptions within the state's directory.
@@ -380,24 +381,9 @@ fn lock(state_dir: &Path) -> Result<File, FeedbackError> {
     Ok(dir)
 }
 
-/// Writes beside the place, makes it last, and renames: the agent may read at any time.
+/// The agent may read at any time.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), FeedbackError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".partial");
-    let beside = PathBuf::from(beside);
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o640)
-        .open(&beside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()))
-        .and_then(|()| fs::rename(&beside, path));
-    written.map_err(|source| {
-        // Half a file must not stay.
-        let _ = fs::remove_file(&beside);
-        FeedbackError::Write { path: path.to_owned(), source }
-    })
+    replace(path, 0o640, Lasts::Name, bytes).map_err(|source| FeedbackError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

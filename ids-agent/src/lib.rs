@@ -25,6 +25,7 @@ mod memory;
 pub mod models;
 pub mod payload;
 pub mod pipeline;
+pub mod replace;
 pub mod sandbox;
 pub mod secret;
 pub mod sink;

@@ -9,7 +9,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -18,7 +18,10 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::detect::saved::{AxisShift, SavedPart};
+use crate::{
+    detect::saved::{AxisShift, SavedPart},
+    replace::Lasts,
+};
 
 /// The state's file within its directory.
 pub const FILE: &str = "state.bin";
@@ -167,24 +170,10 @@ pub fn read(path: &Path) -> io::Result<Option<Result<StateImage, Refusal>>> {
     Ok(Some(StateImage::decode(&bytes)))
 }
 
-/// Writes `bytes` under `path` so that there is always the old file or the new one: a file beside it, made to last,
-/// takes its place.
+/// Writes `bytes` under `path`, whole or not at all, for its owner alone.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_added_extension("partial");
-    let written = (|| {
-        // Addresses of the site's devices are nobody else's business.
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        // The rename lasts once the directory does.
-        File::open(path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
-    })();
-    if written.is_err() {
-        // It may never have been made.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    // Addresses of the site's devices are nobody else's business.
+    crate::replace::replace(path, 0o600, Lasts::Name, bytes)
 }
 
 /// What a store has done since the start.

@@ -5,9 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::{self, DirBuilder, File},
+    io::{self, Read as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     config::EvidenceSettings,
+    replace::{Lasts, PARTIAL, replace},
     sink::{AlertSink, Delivery, DropReason, Line, SinkError},
 };
 
@@ -28,7 +29,6 @@ use crate::{
 const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
 const DOCUMENT: &str = "json";
 const CAPTURE: &str = "pcapng";
-const PARTIAL: &str = ".partial";
 
 /// Why evidence cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +137,7 @@ impl EvidenceSink {
             let entry = entry?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.starts_with('.') && name.ends_with(PARTIAL) {
+            if Path::new(name).extension().is_some_and(|end| end == PARTIAL) {
                 // Left by a crash; it may be gone by now.
                 let _ = fs::remove_file(entry.path());
                 continue;
@@ -217,9 +217,8 @@ impl EvidenceSink {
         }
         self.strike(&id);
         self.make_room(bytes);
-        let written = capture
-            .map_or(Ok(()), |capture| write_whole(&self.path(&id, CAPTURE), &capture))
-            .and_then(|()| write_whole(&path, &text));
+        let written =
+            capture.map_or(Ok(()), |capture| put(&self.path(&id, CAPTURE), &capture)).and_then(|()| put(&path, &text));
         // What is there is counted, whatever came of it.
         let there = [DOCUMENT, CAPTURE].iter().map(|kind| size(&self.path(&id, kind))).sum();
         if there > 0 {
@@ -229,27 +228,13 @@ impl EvidenceSink {
     }
 }
 
-fn size(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |facts| facts.len())
+/// After a crash the evidence of the last alert may be missing, and is whole where it is there.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, 0o640, Lasts::Bytes, bytes)
 }
 
-/// Writes beside the place, makes it last, and renames.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let beside = path.with_file_name(format!(".{name}{PARTIAL}"));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o640)
-        .open(&beside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_data()))
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // The disk may be full: half a file must not stay.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |facts| facts.len())
 }
 
 impl AlertSink for EvidenceSink {

@@ -138,7 +138,7 @@ fn a_crash_leaves_no_half_file() {
     let whole = fs::read(dir.path().join("0000000000000001.json")).unwrap();
     drop(sink);
     // As a crash leaves it: in the middle of a write, and between the capture and its document.
-    fs::write(dir.path().join(".0000000000000001.json.partial"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(dir.path().join("0000000000000001.json.partial"), &whole[..whole.len() / 2]).unwrap();
     fs::write(dir.path().join("0000000000000002.pcapng"), b"x").unwrap();
     assert_eq!(load(dir.path(), "0000000000000001").unwrap().0.id, "0000000000000001");
     assert!(matches!(load(dir.path(), "0000000000000002"), Err(EvidenceError::NotFound { .. })));
