@@ -80,7 +80,9 @@ fn tests(onnxruntime: Option<&Path>, grafana_types: Option<&Path>) -> Result<()>
     }
     let mut command = workspace::cargo()?;
     if find("cargo-nextest").is_some() {
-        command.args(["nextest", "run", "--no-fail-fast"]);
+        // Most of the long ones wait; `.config/nextest.toml` says which do not.
+        let places = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        command.args(["nextest", "run", "--no-fail-fast", "--test-threads", &places.to_string()]);
     } else {
         command.args(["test", "--no-fail-fast"]);
     }
