@@ -135,7 +135,7 @@ fn prepare(kernel: &'static Kernel, archives: &Archives, probe: &Path) -> Result
 
 /// Boots the machines, as many at once as there are pairs of CPUs, and at least one.
 fn boot_all(machines: VecDeque<Machine>, interrupt: &Interrupt, verbose: bool) -> Result<Vec<Report>> {
-    let at_once = thread::available_parallelism().map_or(1, |cpus| cpus.get().div_ceil(2)).clamp(1, 4).max(2);
+    let at_once = thread::available_parallelism().map_or(1, |cpus| cpus.get().div_ceil(2)).clamp(1, 4);
     let (queue, reports) = (Mutex::new(machines), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..at_once {
