@@ -20,7 +20,7 @@ use ids_tests::{
     netns::{Namespace, veth},
     probe::{Need, can_run},
     program::{self, Ran},
-    running::{Running, value},
+    running::{Running, sum, value},
     scene::{Answer, MS, SECOND, Said, Scene, end},
 };
 use rustix::process::Signal;
@@ -45,13 +45,6 @@ fn notices(path: &Path, kind: &str) -> Vec<Value> {
     let lines = fs::read_to_string(path).unwrap_or_default();
     let all = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     all.filter(|line| line["ids"]["class"] == "visibility" && line["ids"]["kind"] == kind).collect()
-}
-
-fn sum(page: &str, family: &str) -> f64 {
-    page.lines()
-        .filter(|line| line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ' '])))
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-        .sum()
 }
 
 /// Every packet is in a flow or skipped for a reason.

@@ -1,4 +1,4 @@
-//! The governor against made-up loads, and the reader of the machine against recorded trees.
+//! The governor against made-up loads, and the reader of the machine against trees of files written here in the kernel's forms.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that fails")]
 
 use std::{fs, path::Path, sync::Arc};
@@ -242,7 +242,7 @@ fn files(dir: &tempfile::TempDir) -> Files {
     Files::under(dir.path())
 }
 
-/// As a Raspberry Pi 4 with Raspberry Pi OS wrote them: no memory controller, no pressure figures.
+/// As a Raspberry Pi 4 with Raspberry Pi OS has them: no memory controller, no pressure figures.
 const PI_4: [(&str, &str); 9] = [
     ("proc/self/status", "Name:\tids agent\nVmRSS:\t   58400 kB\nRssAnon:\t    5652 kB\nCpus_allowed_list:\t0-3\n"),
     (
