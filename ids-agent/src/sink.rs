@@ -1,12 +1,14 @@
 //! Delivers finished lines: a bounded queue, and the sinks behind it. Knows nothing of detection.
 //!
-//! Conservation: lines offered = lines written + lines dropped, the latter by reason.
+//! Conservation: lines offered = lines written + lines dropped, the latter by reason. While a disk is full lines go back to
+//! their queue, where the most severe of them wait for room.
 
 use std::{
     collections::VecDeque,
     fmt, io,
     path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 mod file;
@@ -117,6 +119,8 @@ pub struct Delivery {
     pub bytes_written: u64,
     pub dropped: [u64; DropReason::ALL.len()],
     pub rotations: u64,
+    /// Lines at the end, neither written nor dropped: the disk has no room for them now.
+    pub unplaced: u64,
 }
 
 impl Delivery {
@@ -132,7 +136,7 @@ pub trait AlertSink: Send {
     /// Name in metrics and logs.
     fn name(&self) -> &'static str;
 
-    /// Writes whole lines in order; each is either written or counted as dropped.
+    /// Writes whole lines in order; each is either written, counted as dropped, or has no place now.
     fn write(&mut self, lines: &[Line]) -> Delivery;
 
     /// Opens the target again, after somebody moved it away.
@@ -162,10 +166,13 @@ pub struct LineQueue {
 
 #[derive(Debug, Default)]
 struct QueueState {
-    /// One queue a rank; sequence numbers keep the order over all of them.
-    ranks: [VecDeque<(u64, Line)>; Rank::COUNT],
-    next: u64,
+    /// One queue a rank; sequence numbers keep the order over all of them, those of lines put back below zero.
+    ranks: [VecDeque<(i64, Line)>; Rank::COUNT],
+    next: i64,
+    put_back: i64,
     queued: usize,
+    /// The disk had no room when last tried.
+    is_disk_full: bool,
     stats: SinkStats,
     closed: bool,
     abandoned: bool,
@@ -204,7 +211,7 @@ impl LineQueue {
             return;
         }
         if state.queued >= self.lines_max && !state.make_room(line.rank) {
-            state.count_drop(DropReason::QueueFull, 1);
+            state.count_overflow();
             return;
         }
         state.enqueue(line);
@@ -244,6 +251,24 @@ impl LineQueue {
         for (total, more) in stats.dropped.iter_mut().zip(delivery.dropped) {
             *total += more;
         }
+        state.is_disk_full = delivery.unplaced > 0;
+    }
+
+    /// Takes lines back that found no room, in their order and before all others, and waits so long before they are tried
+    /// again. The last try of a queue that is closed, and of one that nobody may wait for, was this one.
+    pub fn retry(&self, lines: impl DoubleEndedIterator<Item = Line>, after: Duration) {
+        let mut state = self.lock();
+        if state.closed || self.overflow == Overflow::Wait {
+            let lost = u64::try_from(lines.count()).unwrap_or(u64::MAX);
+            state.count_drop(DropReason::DiskFull, lost);
+            return;
+        }
+        for line in lines.rev() {
+            state.enqueue_first(line);
+        }
+        while state.queued > self.lines_max && state.make_room(Rank::High) {}
+        let waits = |state: &mut QueueState| !state.closed && !state.reopen;
+        drop(self.changed.wait_timeout_while(state, after, waits).unwrap_or_else(PoisonError::into_inner));
     }
 
     pub fn ask_reopen(&self) {
@@ -297,6 +322,14 @@ impl QueueState {
         }
     }
 
+    fn enqueue_first(&mut self, line: Line) {
+        self.put_back -= 1;
+        if let Some(rank) = self.ranks.get_mut(line.rank as usize) {
+            rank.push_front((self.put_back, line));
+            self.queued += 1;
+        }
+    }
+
     /// Drops the oldest line of the least rank, unless `arriving` matters even less.
     fn make_room(&mut self, arriving: Rank) -> bool {
         let least = self.ranks.iter().rposition(|rank| !rank.is_empty());
@@ -306,7 +339,7 @@ impl QueueState {
                     rank.pop_front();
                     self.queued -= 1;
                 }
-                self.count_drop(DropReason::QueueFull, 1);
+                self.count_overflow();
                 true
             }
             Some(_) | None => false,
@@ -322,6 +355,11 @@ impl QueueState {
         }
     }
 
+    /// A line for which the queue has no room, by what holds the queue up.
+    fn count_overflow(&mut self) {
+        self.count_drop(if self.is_disk_full { DropReason::DiskFull } else { DropReason::QueueFull }, 1);
+    }
+
     fn count_drop(&mut self, reason: DropReason, lines: u64) {
         if let Some(count) = self.stats.dropped.get_mut(reason as usize) {
             *count += lines;
@@ -329,8 +367,8 @@ impl QueueState {
     }
 }
 
-fn first(rank: &VecDeque<(u64, Line)>) -> u64 {
-    rank.front().map_or(u64::MAX, |(sequence, _)| *sequence)
+fn first(rank: &VecDeque<(i64, Line)>) -> i64 {
+    rank.front().map_or(i64::MAX, |(sequence, _)| *sequence)
 }
 
 impl fmt::Display for SinkStats {

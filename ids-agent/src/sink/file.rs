@@ -73,7 +73,8 @@ impl FileSink {
         }
     }
 
-    fn deliver(&mut self, lines: &[Line], delivery: &mut Delivery) {
+    /// Why the lines were not written, if they were not.
+    fn deliver(&mut self, lines: &[Line], delivery: &mut Delivery) -> Option<DropReason> {
         if self.settings.rotate_bytes > 0 && self.len_bytes > 0 {
             let coming: u64 = lines.iter().map(|line| line.bytes.len() as u64).sum();
             if self.len_bytes + coming > self.settings.rotate_bytes {
@@ -97,10 +98,11 @@ impl FileSink {
                 delivery.written += count;
                 delivery.bytes_written += self.buffer.len() as u64;
                 self.report_health(None);
+                None
             }
             Err(error) => {
-                delivery.drop_lines(DropReason::of(&error), count);
                 self.report_health(Some(&error));
+                Some(DropReason::of(&error))
             }
         }
     }
@@ -109,7 +111,13 @@ impl FileSink {
     fn report_health(&mut self, error: Option<&io::Error>) {
         match (error, self.failing) {
             (Some(error), false) => {
-                tracing::error!(path = %self.path.display(), %error, "cannot write; lines are dropped and counted");
+                let path = self.path.display();
+                match DropReason::of(error) {
+                    DropReason::DiskFull => {
+                        tracing::error!(%path, %error, "cannot write; the most severe lines wait, others are dropped and counted");
+                    }
+                    _ => tracing::error!(%path, %error, "cannot write; lines are dropped and counted"),
+                }
             }
             (None, true) => tracing::info!(path = %self.path.display(), "writing again"),
             (Some(_), true) | (None, false) => {}
@@ -139,7 +147,14 @@ impl AlertSink for FileSink {
                 .count()
                 .max(1);
             let (piece, later) = rest.split_at(fitting);
-            self.deliver(piece, &mut delivery);
+            match self.deliver(piece, &mut delivery) {
+                Some(DropReason::DiskFull) => {
+                    delivery.unplaced = rest.len() as u64;
+                    break;
+                }
+                Some(reason) => delivery.drop_lines(reason, piece.len() as u64),
+                None => {}
+            }
             rest = later;
         }
         delivery

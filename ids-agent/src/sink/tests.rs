@@ -125,11 +125,54 @@ fn a_torn_line_is_cut_off_and_whole_ones_stay() {
 }
 
 #[test]
-fn a_full_disk_is_counted_and_does_not_stop_the_sink() {
+fn a_full_disk_leaves_lines_without_a_place_and_does_not_stop_the_sink() {
     let mut sink = FileSink::open("alerts", Path::new("/dev/full"), KEEP_ALL).unwrap();
     let delivery = sink.write(&[line(Rank::High, "a"), line(Rank::Low, "b")]);
-    assert_eq!((delivery.written, delivery.dropped[DropReason::DiskFull as usize]), (0, 2));
+    assert_eq!((delivery.written, delivery.unplaced, delivery.dropped), (0, 2, [0; 5]));
     sink.finish().unwrap();
+}
+
+/// What a queue of three holds after it took back what found no room, and its totals.
+fn taken_back(queue: &LineQueue, unplaced: Vec<Line>) -> (Vec<String>, SinkStats) {
+    queue.settle(&Delivery { unplaced: unplaced.len() as u64, ..Delivery::default() });
+    queue.retry(unplaced.into_iter(), Duration::ZERO);
+    let mut left = Vec::new();
+    queue.take(&mut left, 100);
+    (texts(&left), queue.stats())
+}
+
+#[test]
+fn lines_without_a_place_come_first_again_and_the_most_severe_stay() {
+    let queue = LineQueue::new(3, Overflow::DropLeast);
+    queue.push(line(Rank::Low, "low 1"));
+    queue.push(line(Rank::High, "high 1"));
+    let mut unplaced = Vec::new();
+    queue.take(&mut unplaced, 100);
+    queue.push(line(Rank::Flow, "flow"));
+    queue.push(line(Rank::High, "high 2"));
+    let (left, stats) = taken_back(&queue, unplaced);
+    assert_eq!(left, ["low 1", "high 1", "high 2"]);
+    assert_eq!(stats.dropped[DropReason::DiskFull as usize], 1, "the line of a flow, and for the disk");
+    assert!(stats.is_conserved());
+}
+
+#[test]
+fn what_finds_no_place_at_the_end_or_where_nobody_may_wait_is_counted() {
+    for (queue, is_closed) in
+        [(LineQueue::new(3, Overflow::DropLeast), true), (LineQueue::new(3, Overflow::Wait), false)]
+    {
+        queue.push(line(Rank::High, "a"));
+        let mut unplaced = Vec::new();
+        queue.take(&mut unplaced, 100);
+        // Taking from a queue that is open and empty would wait for ever.
+        queue.settle(&Delivery { unplaced: 1, ..Delivery::default() });
+        if is_closed {
+            queue.close();
+        }
+        queue.retry(unplaced.into_iter(), Duration::ZERO);
+        let stats = queue.stats();
+        assert_eq!((stats.dropped[DropReason::DiskFull as usize], stats.queued), (1, 0));
+    }
 }
 
 #[test]
