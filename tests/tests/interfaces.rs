@@ -4,6 +4,7 @@
 
 use std::{
     process::{Child, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,7 @@ use ids_agent::{
 };
 use ids_common::counter::Counter;
 use ids_tests::{
-    datagrams::{introduce, send},
+    datagrams::{introduce, send, sent_and_dropped},
     netns::{Namespace, run, veth},
     pair::NEEDS,
     probe::{Need, can_run},
@@ -151,6 +152,33 @@ fn what_passed_before_an_interface_was_seen_again_is_a_gap() {
         watching.until(is_seen);
         assert_eq!((watching.gap(), watching.packets()), (50, 0));
     });
+}
+
+#[test]
+fn what_passes_while_programs_are_attached_is_counted_or_in_the_gap() {
+    if !can_run("the gap under traffic", &NEEDS) {
+        return;
+    }
+    for mode in [Mode::Native, Mode::Tc] {
+        let (watched, peer) = (Namespace::new("watched"), Namespace::new("peer"));
+        watched.run(|| {
+            let mut watching = Watching::start(&settings(&[DEVICE], mode, Direction::Ingress));
+            connect(&watched, DEVICE, &peer);
+            thread::scope(|scope| {
+                scope.spawn(|| send(&peer, TO, 4_000, 4_000));
+                // Some pass before it is looked for.
+                while sent_and_dropped(&peer, PEER).0 < 200 {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                watching.until(is_seen);
+            });
+            let (arrived, _) = sent_and_dropped(&peer, PEER);
+            watching.until(|kernel| kernel.totals().counter(Counter::PacketsSeen) + kernel.gap_packets() >= arrived);
+            println!("{mode:?}: {} seen and a gap of {}", watching.packets(), watching.gap());
+            assert_eq!(watching.packets() + watching.gap(), arrived);
+            assert!(watching.gap() >= 200 && watching.packets() > 0, "{} {}", watching.gap(), watching.packets());
+        });
+    }
 }
 
 #[test]

@@ -4,7 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use aya::Ebpf;
-use ids_common::limits::{IFINDEX_BUCKETS, INTERFACES_MAX};
+use ids_common::{
+    counter::Counter,
+    limits::{IFINDEX_BUCKETS, INTERFACES_MAX},
+};
 
 use super::{
     Attachment, KernelError,
@@ -23,6 +26,8 @@ use crate::{
 const LOOK_EVERY_NS: u64 = 1_000_000_000;
 /// News are heeded at most this often: containers that come and go make thousands.
 const LOOK_AGAIN_NS: u64 = 100_000_000;
+/// How often a moment is looked for in which nothing passes an interface.
+const QUIET_TRIES: usize = 50;
 
 /// All interfaces, in the order of the configuration, which is their index in flow keys.
 #[derive(Debug)]
@@ -209,13 +214,19 @@ impl Places {
         });
         let clash =
             clash.filter(|(ifindex, _)| *ifindex as usize % IFINDEX_BUCKETS == link.ifindex as usize % IFINDEX_BUCKETS);
+        // With others in sight, what the programs count is not of this one alone.
+        let is_alone = !self.places.iter().any(|place| matches!(place.state, State::Seen(_)));
+        let before = counted(hands.reader);
         let attached = match clash.map(|(_, name)| name).next() {
             Some(first) => Err(KernelError::InterfaceBucket { first, second: link.name.clone() }),
             None => self.attach(hands, at, link),
         };
         match attached {
             Ok(hooks) => {
-                let unseen = self.places.get(at).map_or(0, |place| place.unseen(link, &hooks));
+                let unseen = self.places.get(at).map_or(0, |place| match is_alone {
+                    true => place.unseen_alone(link, &hooks, || counted(hands.reader).saturating_sub(before)),
+                    false => place.unseen(link, &hooks),
+                });
                 self.see(at, link, hooks);
                 unseen
             }
@@ -342,6 +353,30 @@ impl Place {
         };
         hooks.iter().map(|hook| link.packets.since(since, hook.direction)).fold(0, u64::saturating_add)
     }
+
+    /// The same, with what passed while programs were being attached: all that the interface counted, less what they did.
+    /// Both are read in a moment in which nothing passes; where none comes, as it stood before attaching.
+    fn unseen_alone(&self, link: &Link, hooks: &[Hook], counted: impl Fn() -> u64) -> u64 {
+        let before = self.unseen(link, hooks);
+        let read = || {
+            let link = interface::query_index(link.ifindex).ok().flatten()?;
+            Some((self.unseen(&link, hooks), counted()))
+        };
+        for _ in 0..QUIET_TRIES {
+            let (Some(first), Some(second)) = (read(), read()) else { break };
+            if first == second {
+                let (all, seen) = first;
+                return all.saturating_sub(seen).max(before);
+            }
+        }
+        before
+    }
+}
+
+/// Frames that reached a program, as an interface counts them.
+fn counted(reader: &Reader) -> u64 {
+    let totals = reader.totals();
+    totals.counter(Counter::PacketsSeen).saturating_add(totals.counter(Counter::SegmentsUnfolded))
 }
 
 /// Whether an interface that was seen is so no more: why, and what counts as unseen from here on.
