@@ -9,7 +9,7 @@ mod filter;
 mod labels;
 mod network;
 mod plan;
-mod rng;
+pub(crate) mod rng;
 mod servers;
 mod stage;
 mod world;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod boot_test;
+mod chaos;
 mod container;
 mod eval;
 mod lab;
@@ -14,6 +15,8 @@ mod process;
 mod root;
 mod run;
 mod setup;
+mod soak;
+mod span;
 mod test;
 mod tidy;
 mod train;
@@ -43,6 +46,10 @@ enum Verb {
     Test(test::Args),
     /// Boots a clean Debian with the service enabled, and treats the service as life does. Needs root.
     BootTest(boot_test::Args),
+    /// Runs the agent under live traffic while one trouble after the other befalls it. Needs root.
+    Chaos(chaos::Args),
+    /// Runs the agent at a home's rates for long, and fails where it grows. Needs root.
+    Soak(soak::Args),
     /// Measures what the agent costs, as ratios.
     Bench(bench::Args),
     /// Makes labelled captures: real attacks and benign life between network namespaces. Needs root.
@@ -75,6 +82,8 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::BootTest(args) => boot_test::run(&args),
+        Verb::Chaos(args) => chaos::run(&args),
+        Verb::Soak(args) => soak::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Lab(args) => lab::run(&args),
         Verb::Train(args) => train::run(&args),

@@ -1,13 +1,18 @@
 //! Network namespaces of this process's own, with unlike names, gone when dropped. Touches no other namespace.
 
 use std::{
+    fs::File,
     io::Write,
+    os::fd::AsFd,
     path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 
 use crate::process::quiet;
 
@@ -37,6 +42,14 @@ impl Namespace {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).arg("--").arg(program);
         command
+    }
+
+    /// Moves the calling thread inside, for as long as it lives.
+    pub(crate) fn enter(&self) -> Result<()> {
+        let path = format!("/run/netns/{}", self.name);
+        let file = File::open(&path).with_context(|| format!("`{path}` cannot be opened"))?;
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+            .with_context(|| format!("`{path}` cannot be entered"))
     }
 
     /// Makes a pair of interfaces, this end here and the other end in `other`.

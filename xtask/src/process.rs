@@ -97,7 +97,8 @@ impl Group {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal to it and its children.
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // A group that is gone already is what we want.
             let _gone = kill_process_group(group, signal);
