@@ -121,7 +121,9 @@ fn verdict(said: &[String]) -> (String, bool) {
         }
     }
     if !ended {
-        text.push_str("  FAIL  it did not come to its end\n");
+        let last: Vec<&str> = said.iter().rev().take(5).map(String::as_str).collect();
+        let last = last.into_iter().rev().collect::<Vec<_>>().join(" | ");
+        text.push_str(&format!("  FAIL  it did not come to its end; last it said: {last}\n"));
     }
     (text, passed && ended)
 }

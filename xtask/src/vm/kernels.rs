@@ -148,7 +148,8 @@ impl Archives {
             }
             found.clear();
             walk(&partial, &mut found)?;
-            let file = found.iter().find(|path| file_name(path) == program && path.starts_with(&partial));
+            // Other files bear its name, too.
+            let file = found.iter().find(|path| path.ends_with(Path::new("bin").join(program)));
             let file = file.with_context(|| format!("Debian's {package} brought no `{program}`"))?;
             fs::copy(file, &kept).with_context(|| format!("`{}` cannot be written", kept.display()))?;
             fs::remove_dir_all(&partial).with_context(|| format!("`{}` cannot be removed", partial.display()))?;
