@@ -42,7 +42,8 @@ const MODULES: [&str; 9] = [
 ];
 /// Configuring a hundred packages under emulation.
 const MAKING_TIMEOUT: Duration = Duration::from_secs(1_800);
-const LIFE_TIMEOUT: Duration = Duration::from_secs(900);
+/// Nine minutes on two busy cores.
+const LIFE_TIMEOUT: Duration = Duration::from_secs(1_800);
 /// Everything is some ten times slower there.
 const PATIENCE_SECS: u32 = 150;
 const MADE: &str = "disk made";
