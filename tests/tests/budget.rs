@@ -18,6 +18,7 @@ use ids_tests::{
     flood::Flood,
     frame::{self, Ipv4, SYN, Tcp},
     netns::{Namespace, veth},
+    pair::APART,
     probe::{Need, can_run},
     program::{self, Ran},
     running::{Running, sum, value},
@@ -80,7 +81,10 @@ fn in_a_fifth_of_a_cpu_levels_move_under_a_flood_are_told_and_come_back() {
     let (sensor, attacker) = pair();
     let dir = tempfile::tempdir().unwrap();
     let alerts = dir.path().join("alerts.ndjson");
-    let mut agent = Running::start_in(&group, AGENT, &sensor, "sensor0", &["--alerts", alerts.to_str().unwrap()]);
+    let config = dir.path().join("config.toml");
+    fs::write(&config, APART).unwrap();
+    let args = ["--alerts", alerts.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    let mut agent = Running::start_in(&group, AGENT, &sensor, "sensor0", &args);
     agent.await_page("/readyz", |code, _| code == 200);
     // The start itself takes more than a fourteenth of a CPU.
     let page = agent.await_page("/metrics", |_, page| value(page, "ids_budget_limit_cpus") > 0.0);
@@ -138,7 +142,7 @@ fn in_96_mib_tables_are_smaller_a_flood_stays_within_and_nothing_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let alerts = dir.path().join("alerts.ndjson");
     let config = dir.path().join("config.toml");
-    fs::write(&config, "[budget]\nram_mib = 96\n").unwrap();
+    fs::write(&config, format!("{APART}[budget]\nram_mib = 96\n")).unwrap();
     let args = ["--alerts", alerts.to_str().unwrap(), "--config", config.to_str().unwrap()];
     let mut agent = match &group {
         Some(group) => Running::start_in(group, AGENT, &sensor, "sensor0", &args),
@@ -205,7 +209,7 @@ fn a_flood_hides_neither_scans_nor_what_established_flows_carry() {
     let (alerts, flows) = (dir.path().join("alerts.ndjson"), dir.path().join("flows.ndjson"));
     let config = dir.path().join("config.toml");
     // Lines of the flood's flows must not crowd out the one that is looked at, and their ends are not waited for in full.
-    fs::write(&config, "[alert]\nqueue_max = 262144\n[flow]\nidle_timeout_secs = 15\n").unwrap();
+    fs::write(&config, format!("{APART}[alert]\nqueue_max = 262144\n[flow]\nidle_timeout_secs = 15\n")).unwrap();
     let args = ["--alerts", alerts.to_str().unwrap(), "--flows", flows.to_str().unwrap()];
     let args = [args.as_slice(), &["--config", config.to_str().unwrap()]].concat();
     let mut agent = Running::start(AGENT, &sensor, "sensor0", &args);
