@@ -1,6 +1,6 @@
 //! How the C library's allocator keeps what is freed: as little as it can. As it comes, glibc gives each thread a heap of its own
 //! and takes large blocks from there once it has seen one freed; what a flood took is then never given back (docs/budget.md).
-//! musl gives back by itself.
+//! Other C libraries are left as they are.
 
 /// Blocks from this size on are mapped one by one, so that their memory goes back the moment they are freed, and shrinks in place.
 #[cfg(target_env = "gnu")]
