@@ -1,7 +1,7 @@
 //! Decides on every block: who is spared, how many there may be, how long they last, and what is taken back. Pure but
 //! for the enforcer it writes to; each decision is an event for the audit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ids_common::block::{BlockEntry, BlockKey};
 use serde::Serialize;
@@ -152,6 +152,8 @@ pub struct Guard {
     offenders: BoundedMap<[u8; 16], Offender>,
     /// Blocks whose effect on forwarding is still to be looked at.
     watched: Vec<BlockKey>,
+    /// Blocks that could not be taken out of the map: told once, tried again.
+    stuck: BTreeSet<BlockKey>,
     events: Vec<Event>,
 }
 
@@ -171,6 +173,7 @@ impl Guard {
             blocks: BTreeMap::new(),
             offenders: BoundedMap::new(OFFENDERS_MAX, hash_seed),
             watched: Vec::new(),
+            stuck: BTreeSet::new(),
             events: Vec::new(),
         };
         guard.adopt(now_ns);
@@ -391,11 +394,14 @@ impl Guard {
             Ok(entry) => entry.unwrap_or(listed.entry),
             Err(error) => {
                 // It stays on the list, and is tried again at its end; the programs drop nothing beyond that.
-                tracing::error!(%error, "cannot take a block out of the map");
+                if self.stuck.insert(*key) {
+                    tracing::error!(%error, source = %shown(&key.src), "cannot take a block out of the map");
+                }
                 return false;
             }
         };
         self.blocks.remove(key);
+        self.stuck.remove(key);
         self.watched.retain(|watched| watched != key);
         self.events.push(Event {
             until_ns: Some(entry.until_ns),
