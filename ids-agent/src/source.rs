@@ -109,6 +109,11 @@ impl Totals {
         self.values.iter().skip(COUNTERS_NAMED).sum()
     }
 
+    /// Slots and samples that the ring had no room for.
+    pub fn records_lost(&self) -> u64 {
+        self.counter(Counter::SlotsLost).saturating_add(self.counter(Counter::SamplesLost))
+    }
+
     pub fn add(&mut self, counter: Counter, by: u64) {
         if let Some(value) = self.values.get_mut(counter.index()) {
             *value += by;

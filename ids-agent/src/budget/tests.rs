@@ -221,6 +221,14 @@ fn losses_detectors_and_interfaces_are_told_and_losses_end_ten_seconds_behind_th
 }
 
 #[test]
+fn what_was_lost_under_the_agent_before_is_not_told_again() {
+    let mut visibility = visibility().behind_losses(5);
+    let lost = |secs, ring_lost| Sight { ring_lost, ..at(secs, Level::Full) };
+    assert_eq!((visibility.look(&lost(0, 0)), visibility.look(&lost(1, 5))), (None, None));
+    assert_eq!(visibility.look(&lost(2, 6)).unwrap().causes, [Cause::RingFull]);
+}
+
+#[test]
 fn a_detector_that_is_not_at_work_is_no_cause() {
     let mut visibility = Visibility::new(SampleSettings::default(), [Sense::Behaviour]);
     assert_eq!(visibility.look(&Sight { silent: vec![Sense::Intel], ..at(1, Level::Full) }), None);

@@ -137,6 +137,11 @@ impl Visibility {
         Self { tables, ..self }
     }
 
+    /// The same, behind an agent under whom so many records were lost: that was told then.
+    pub fn behind_losses(self, ring_lost: u64) -> Self {
+        Self { ring_lost, ..self }
+    }
+
     /// How much each detector at work sees.
     pub fn coverage(&self, sight: &Sight) -> Vec<(Sense, f64)> {
         let rung = sight.effort.level.rung();
@@ -153,7 +158,8 @@ impl Visibility {
         if sight.ring_lost > self.ring_lost {
             self.lost_ns = Some(sight.at_ns);
         }
-        self.ring_lost = sight.ring_lost;
+        // Before the first tick is read, none are known of.
+        self.ring_lost = self.ring_lost.max(sight.ring_lost);
         let causes = self.causes(sight);
         if causes.is_empty() {
             let since_ns = self.since_ns.take()?;

@@ -193,6 +193,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
     let mut sinks = Sinks::default();
     let (alerts, flows) = start_sinks(opened, &config.alert, &mut sinks, &roster)?;
     let enforcement = enforce::start(&config, &mut kernel, &mut sinks, &page.pages.metrics, &roster)?;
+    let lost_before = kernel.totals().records_lost();
     let source = kernel.into_source(&config.flow);
     let stop_source = source.stop_handle();
     let evidence = evidence.map(|sink| keep_evidence(sink, &config, &mut sinks, &provenance, &roster)).transpose()?;
@@ -216,6 +217,7 @@ pub(super) fn run(args: RunArgs, log: &LogChoice) -> Result<(), Failure> {
         provenance,
         alerts: told,
         senses,
+        lost_before,
         counting,
     };
     let governing = budget::govern(limits, around, &roster)?;

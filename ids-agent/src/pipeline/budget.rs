@@ -102,9 +102,8 @@ impl Board {
 
     /// The source has read a tick.
     pub(super) fn read(&self, totals: &Totals, state: &SourceState, waits: u64) {
-        let lost = totals.counter(Counter::SlotsLost).saturating_add(totals.counter(Counter::SamplesLost));
         self.packets.store(totals.counter(Counter::PacketsSeen), Ordering::Relaxed);
-        self.ring_lost.store(lost, Ordering::Relaxed);
+        self.ring_lost.store(totals.records_lost(), Ordering::Relaxed);
         self.ring_bytes.store(state.ring_bytes, Ordering::Relaxed);
         self.run_ns.store(state.run_time.ns, Ordering::Relaxed);
         self.runs.store(state.run_time.runs, Ordering::Relaxed);

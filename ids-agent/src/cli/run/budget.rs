@@ -54,6 +54,8 @@ pub(super) struct Around<'a> {
     pub(super) alerts: Option<Outlet>,
     /// Those that are at work.
     pub(super) senses: Vec<Sense>,
+    /// Records lost under the agent before this one, whose maps are gone on with.
+    pub(super) lost_before: u64,
     /// Asked for before what that takes is given up.
     pub(super) counting: Option<Counting>,
 }
@@ -63,7 +65,9 @@ pub(super) fn govern(limits: Option<Limits>, around: Around<'_>, roster: &Roster
     let tables = limits.map(|limits| limits.tables).unwrap_or_default();
     let parts = GovernorParts {
         governor: limits.map(Governor::new),
-        visibility: Visibility::new(around.config.sample, around.senses).with_tables(tables),
+        visibility: Visibility::new(around.config.sample, around.senses)
+            .with_tables(tables)
+            .behind_losses(around.lost_before),
         board: around.board,
         metrics: around.metrics,
         suricata: around.suricata.map(SuricataKeeper::meter),
