@@ -56,6 +56,11 @@ fn check_conservation(page: &str) {
     assert_eq!(seen, counted, "{page}");
 }
 
+/// Memory that counts to the budget.
+fn mib(page: &str) -> f64 {
+    value(page, "ids_budget_memory_bytes") / 1_048_576.0
+}
+
 /// Looks now and then while a flood goes on; looking often costs the agent its budget.
 fn while_it_floods(flood: &mut Child, agent: &Running<'_>, mut look: impl FnMut(&str)) {
     while flood.try_wait().unwrap().is_none() {
@@ -151,6 +156,7 @@ fn in_96_mib_tables_are_smaller_a_flood_stays_within_and_nothing_is_killed() {
     agent.await_page("/readyz", |code, _| code == 200);
     let page = agent.await_page("/metrics", |_, page| value(page, "ids_budget_memory_bytes") > 0.0);
     assert_eq!(value(&page, "ids_budget_limit_memory_bytes"), LIMIT as f64);
+    let idle = mib(&page);
     let before = value(&page, "ids_budget_tables_ratio");
     assert!(before < 1.0, "whole tables take more");
 
@@ -162,7 +168,7 @@ fn in_96_mib_tables_are_smaller_a_flood_stays_within_and_nothing_is_killed() {
         level = level.max(value(page, "ids_budget_level"));
     });
     let relief = Instant::now();
-    eprintln!("most {:.1} MiB, tables down to {tables}, level up to {level}", most / 1_048_576.0);
+    eprintln!("idle {idle:.1} MiB, most {:.1} MiB, tables down to {tables}, level up to {level}", most / 1_048_576.0);
     assert!(most <= LIMIT as f64, "{} MiB", most / 1_048_576.0);
     agent.await_page("/healthz", |code, _| code == 200);
     agent.await_page("/metrics", |_, page| {
@@ -214,6 +220,8 @@ fn a_flood_hides_neither_scans_nor_what_established_flows_carry() {
     let args = [args.as_slice(), &["--config", config.to_str().unwrap()]].concat();
     let mut agent = Running::start(AGENT, &sensor, "sensor0", &args);
     agent.await_page("/readyz", |code, _| code == 200);
+    let page = agent.await_page("/metrics", |_, page| value(page, "ids_budget_memory_bytes") > 0.0);
+    let (idle, mut most) = (mib(&page), 0.0_f64);
     // Scanners of their own, each with a few dozen ports of a target of its own: of one target they would be told as one
     // scan by many.
     let scan = |scanner: u8| {
@@ -252,8 +260,9 @@ fn a_flood_hides_neither_scans_nor_what_established_flows_carry() {
             assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
             thread::sleep(Duration::from_millis(700));
         }
-        while_it_floods(&mut flood, &agent, |_| {});
+        while_it_floods(&mut flood, &agent, |page| most = most.max(mib(page)));
     });
+    eprintln!("whole tables: idle {idle:.1} MiB, most {most:.1} MiB");
     let page = agent.await_page("/metrics", |_, page| {
         value(page, "ids_packets_seen_total") >= f64::from(FLOOD_PER_SEC) * 30.0
             && value(page, "ids_flows_active") < 50.0
