@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process::{Group, quiet};
+use crate::{
+    debian::Debian,
+    process::{Group, quiet},
+};
 
 /// What a container is not let do by default, and the agent does.
 const CAPABILITIES: &str = "CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON";
@@ -54,33 +57,9 @@ impl Container {
         Ok(Self { nspawn, leader, console: console.to_owned() })
     }
 
-    pub(crate) fn leader(&self) -> u32 {
-        self.leader
-    }
-
     /// Whether it has powered itself off.
     pub(crate) fn is_off(&mut self) -> Result<bool> {
         Ok(self.nspawn.ended()?.is_some())
-    }
-
-    /// A command inside.
-    pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.leader.to_string(), "--all", "--", program]);
-        command
-    }
-
-    /// What a command inside says.
-    pub(crate) fn says(&self, words: &[&str]) -> Result<String> {
-        let (program, arguments) = words.split_first().context("no command")?;
-        quiet(self.command(program).args(arguments))
-    }
-
-    /// A command of this machine in the container's network alone.
-    pub(crate) fn in_network(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.leader)).args(["--", program]);
-        command
     }
 
     /// Has systemd end everything.
@@ -92,6 +71,12 @@ impl Container {
             thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+}
+
+impl Debian for Container {
+    fn says(&self, words: &[&str]) -> Result<String> {
+        quiet(Command::new("nsenter").args(["--target", &self.leader.to_string(), "--all", "--"]).args(words))
     }
 }
 

@@ -4,6 +4,7 @@ mod bench;
 mod boot_test;
 mod chaos;
 mod container;
+mod debian;
 mod eval;
 mod lab;
 mod metrics;
@@ -44,7 +45,7 @@ enum Verb {
     Run(run::Args),
     /// Runs every check and test that needs no emulator.
     Test(test::Args),
-    /// Boots a clean Debian with the service enabled, and treats the service as life does. Needs root.
+    /// Boots a clean Debian with the service enabled, in a container or a machine, and treats the service as life does. Needs root.
     BootTest(boot_test::Args),
     /// Runs the agent under live traffic while one trouble after the other befalls it. Needs root.
     Chaos(chaos::Args),

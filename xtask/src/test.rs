@@ -154,7 +154,7 @@ fn boot() -> Result<()> {
         println!("test: {why}, so the boot test is left out");
         return Ok(());
     }
-    boot_test::check(&workspace::target_dir()?.join("debug/ids-agent"))
+    boot_test::in_container(&workspace::target_dir()?.join("debug/ids-agent"))
 }
 
 /// The newcomer's first command, with the agent that was just built.

@@ -19,6 +19,7 @@ use crate::{
     setup::{self, Purpose},
     vm::{
         archive::Archive,
+        disk::{self, Disk},
         emulator,
         kernels::{Archives, Fetched, KERNELS},
     },
@@ -27,19 +28,13 @@ use crate::{
 const SUITE: &str = "bookworm";
 const KERNEL: &str = "6.12";
 const DISK_MIB: u32 = 1_200;
-const MEMORY_MIB: u32 = 1_024;
-/// What the disk and the network of the life take.
-const MODULES: [&str; 9] = [
-    "virtio_pci",
-    "virtio_mmio",
-    "virtio_blk",
-    "crc32c_generic",
-    "ext4",
-    "veth",
-    "sch_ingress",
-    "cls_bpf",
-    "af_packet",
-];
+/// What brings the payload onto the disk, with the service that tries it.
+const BRINGS_THE_PAYLOAD: &str = "$busybox cp -r /payload /disk/
+wants=/disk/etc/systemd/system/multi-user.target.wants
+$busybox mkdir -p $wants
+$busybox cp /payload/life.service /disk/etc/systemd/system/
+$busybox ln -s /etc/systemd/system/life.service $wants/
+";
 /// Configuring a hundred packages under emulation.
 const MAKING_TIMEOUT: Duration = Duration::from_secs(1_800);
 /// Nine minutes on two busy cores.
@@ -56,23 +51,16 @@ pub(super) fn run(arch: Arch, payload: &Path, interrupt: &Interrupt) -> Result<V
     let kernel = KERNELS.iter().find(|kernel| kernel.name == name).context("no kernel for it")?;
     let kernel = archives.fetch(kernel)?;
     let busybox = archives.program(arch, "busybox-static", "bookworm", "busybox")?;
-    let disk = disk(arch, &kernel, &busybox, interrupt)?;
+    let image = debian(arch, &kernel, &busybox, interrupt)?;
 
-    let mut archive = started_by(&kernel, &busybox, "/sbin/init")?;
+    let mut archive = disk::starter(&kernel, &busybox, BRINGS_THE_PAYLOAD, "/sbin/init")?;
     archive.directory("payload");
     archive.directory("payload/next");
     for file in files(payload)? {
         archive.file(&format!("payload/{file}"), 0o644, &read(&payload.join(&file))?);
     }
     archive.file("payload/life.service", 0o644, unit("/payload", arch, PATIENCE_SECS, "/dev/console").as_bytes());
-    boot(arch, &kernel, archive, &disk, Disk::Scratch, LIFE_TIMEOUT, interrupt, |line| line.contains("package end"))
-}
-
-/// Whether what a machine writes to its disk stays.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Disk {
-    Kept,
-    Scratch,
+    boot(arch, &kernel, archive, &image, Disk::Scratch, LIFE_TIMEOUT, interrupt, |line| line.contains("package end"))
 }
 
 #[expect(clippy::too_many_arguments, reason = "a machine is made of so many parts")]
@@ -80,47 +68,18 @@ fn boot(
     arch: Arch,
     kernel: &Fetched,
     archive: Archive,
-    disk: &Path,
+    image: &Path,
     keep: Disk,
     timeout: Duration,
     interrupt: &Interrupt,
     is_last: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>> {
-    let initramfs = disk.with_extension(format!("{}.cpio", std::process::id()));
+    let initramfs = image.with_extension(format!("{}.cpio", std::process::id()));
     fs::write(&initramfs, archive.finish()).with_context(|| format!("`{}` cannot be written", initramfs.display()))?;
-    let mut command =
-        emulator::command(arch, &kernel.image()?, &initramfs, MEMORY_MIB, "systemd.show_status=false net.ifnames=0");
-    let snapshot = if keep == Disk::Scratch { "on" } else { "off" };
-    command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot={snapshot}", disk.display()));
+    let command = disk::command(arch, kernel, &initramfs, image, keep)?;
     let said = emulator::listen(command, timeout, interrupt, |line| !is_last(line));
     fs::remove_file(&initramfs).with_context(|| format!("`{}` cannot be removed", initramfs.display()))?;
     said
-}
-
-/// What loads the modules, mounts the disk, brings the payload onto it, and goes on as `init`.
-fn started_by(kernel: &Fetched, busybox: &[u8], init: &str) -> Result<Archive> {
-    let mut archive = Archive::new();
-    for dir in ["bin", "dev", "disk", "modules", "proc", "sys"] {
-        archive.directory(dir);
-    }
-    archive.file("bin/busybox", 0o755, busybox);
-    let mut script = String::from(
-        "#!/bin/busybox sh\nbusybox=/bin/busybox\n$busybox mount -t devtmpfs dev /dev\n$busybox mount -t proc proc /proc\n\
-         $busybox mount -t sysfs sys /sys\n",
-    );
-    for (name, bytes) in kernel.modules(&MODULES)? {
-        archive.file(&format!("modules/{name}"), 0o644, &bytes);
-        script.push_str(&format!("$busybox insmod /modules/{name}\n"));
-    }
-    script.push_str(&format!(
-        "until [ -b /dev/vda ]; do $busybox sleep 0.1; done\n$busybox mount -t ext4 /dev/vda /disk\n\
-         if [ -d /payload ]; then\n  $busybox cp -r /payload /disk/\n  wants=/disk/etc/systemd/system/multi-user.target.wants\n  \
-         $busybox mkdir -p $wants\n  $busybox cp /payload/life.service /disk/etc/systemd/system/\n  \
-         $busybox ln -s /etc/systemd/system/life.service $wants/\nfi\n\
-         $busybox umount /proc /sys\n$busybox mount --move /dev /disk/dev\nexec $busybox switch_root /disk {init}\n"
-    ));
-    archive.file("init", 0o755, script.as_bytes());
-    Ok(archive)
 }
 
 /// The second half of debootstrap, which runs the architecture's own programs.
@@ -143,7 +102,7 @@ sleep 60
 ";
 
 /// A disk with a Debian of the architecture; made at the first call.
-fn disk(arch: Arch, kernel: &Fetched, busybox: &[u8], interrupt: &Interrupt) -> Result<PathBuf> {
+fn debian(arch: Arch, kernel: &Fetched, busybox: &[u8], interrupt: &Interrupt) -> Result<PathBuf> {
     let dir = cache_dir()?.join("disks");
     fs::create_dir_all(&dir).with_context(|| format!("`{}` cannot be made", dir.display()))?;
     let disk = dir.join(format!("{SUITE}-{}+{}.img", arch.debian(), PACKAGES.join("+")));
@@ -161,7 +120,7 @@ fn disk(arch: Arch, kernel: &Fetched, busybox: &[u8], interrupt: &Interrupt) -> 
     super::super::tree::write(&tree.join("second-stage"), SECOND_STAGE.as_bytes())?;
     quiet(Command::new("chmod").arg("755").arg(tree.join("second-stage")))?;
     quiet(Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).arg(&tree).arg(&image).arg(format!("{DISK_MIB}M")))?;
-    let archive = started_by(kernel, busybox, "/second-stage")?;
+    let archive = disk::starter(kernel, busybox, "", "/second-stage")?;
     let said = boot(arch, kernel, archive, &image, Disk::Kept, MAKING_TIMEOUT, interrupt, |_| false)?;
     let last: Vec<&str> = said.iter().rev().take(6).map(String::as_str).collect();
     ensure!(said.iter().any(|line| line.contains(MADE)), "the Debian was not made; last it said: {}", last.join(" | "));
