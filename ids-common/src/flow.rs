@@ -64,6 +64,8 @@ pub struct FlowKey {
 const KIND_TUNNEL: u8 = 0x07;
 const KIND_FRAGMENT: u8 = 0x08;
 const KIND_INTERFACE_SHIFT: u8 = 4;
+/// Bits below the kind in the last word of a key.
+const KIND_WORD_SHIFT: u32 = if cfg!(target_endian = "little") { 40 } else { 16 };
 
 impl FlowKey {
     /// The key as five words, for hashing and comparing.
@@ -133,9 +135,10 @@ impl FlowKey {
 
     /// The same key on interface `index`, of which the low four bits count.
     #[inline(always)]
-    pub fn on_interface(mut self, index: u8) -> Self {
-        self.kind = (self.kind & 0x0f) | (index << KIND_INTERFACE_SHIFT);
-        self
+    pub fn on_interface(self, index: u8) -> Self {
+        let [a, b, c, d, last] = self.words();
+        let index = u64::from(index & 0x0f) << (KIND_WORD_SHIFT + u32::from(KIND_INTERFACE_SHIFT));
+        transmute!([a, b, c, d, last & !(0xf0 << KIND_WORD_SHIFT) | index])
     }
 }
 
@@ -212,11 +215,12 @@ impl FlowSlot {
     pub fn begin(meta: &PacketMeta, now_ns: u64, continuity: Continuity) -> Self {
         let mut slot = Self::new_zeroed();
         slot.begin_zeroed(meta, now_ns, continuity);
+        slot.count(meta, 0);
         slot
     }
 
-    /// Turns a slot of zeroes into the slot of a direction's first packet: in place, because the
-    /// kernel program has no room to build a slot elsewhere.
+    /// Turns a slot of zeroes into the slot of a direction's first packet, which is still to count: in
+    /// place, because the kernel program has no room to build a slot elsewhere.
     #[inline(always)]
     pub fn begin_zeroed(&mut self, meta: &PacketMeta, now_ns: u64, continuity: Continuity) {
         self.key = meta.key;
@@ -229,7 +233,6 @@ impl FlowSlot {
         self.first_flags = meta.tcp_flags;
         self.restarted = matches!(continuity, Continuity::NewConnection) as u8;
         self.init_window = meta.window;
-        self.count(meta, 0);
     }
 
     /// Says how a packet relates to this slot. The flow's own end is decided in user space from
@@ -249,6 +252,13 @@ impl FlowSlot {
     /// Counts one more packet (or the segments of one super-packet) of this direction.
     #[inline(always)]
     pub fn update(&mut self, meta: &PacketMeta, now_ns: u64) {
+        let gap_ticks = self.advance(meta, now_ns);
+        self.count(meta, gap_ticks);
+    }
+
+    /// Everything about one more packet that depends on time, and its hops; gives what `count` wants to know of it.
+    #[inline(always)]
+    pub fn advance(&mut self, meta: &PacketMeta, now_ns: u64) -> u32 {
         let gap_ns = now_ns.saturating_sub(self.last_seen_ns);
         self.gap(gap_ns);
         if now_ns > self.last_seen_ns {
@@ -256,7 +266,7 @@ impl FlowSlot {
         }
         self.ttl_min = self.ttl_min.min(meta.ttl);
         self.ttl_max = self.ttl_max.max(meta.ttl);
-        self.count(meta, gap_ticks(gap_ns));
+        gap_ticks(gap_ns)
     }
 
     /// Adds a silence of `gap_ns` before a packet.
@@ -276,7 +286,7 @@ impl FlowSlot {
 
     /// Everything about a packet that does not depend on time.
     #[inline(always)]
-    fn count(&mut self, meta: &PacketMeta, gap_ticks: u32) {
+    pub fn count(&mut self, meta: &PacketMeta, gap_ticks: u32) {
         if meta.segments > 1 {
             self.count_segments(meta, gap_ticks);
             return;
@@ -337,7 +347,7 @@ impl FlowSlot {
 
     /// Unfolds a segmentation super-packet (TSO, GRO): every segment but the last carries
     /// `segment_payload` bytes, all are counted at one time, and FIN and PSH belong to the last.
-    #[cold]
+    // Not `#[cold]`, which would put it into a section of its own: aya 0.14 tells functions apart by their offset alone.
     #[inline(never)]
     fn count_segments(&mut self, meta: &PacketMeta, gap_ticks: u32) {
         let Segments { full_count: before_last, full_len: full, last_len: last } = meta.unfold();
@@ -492,6 +502,16 @@ mod tests {
 
     proptest! {
         #[test]
+    fn an_interface_stands_in_its_four_bits_of_the_kind_alone() {
+        let mut key = packet(100, 60, 0, 1).key;
+        key.set_tunnel(Tunnel::Vxlan);
+        key.set_later_fragment();
+        let on = key.on_interface(0x2b);
+        assert_eq!((on.interface(), on.tunnel(), on.is_later_fragment()), (0x0b, Tunnel::Vxlan, true));
+        assert_eq!(on.on_interface(0), key);
+    }
+
+    #[test]
         fn slots_cut_anywhere_merge_to_the_uncut_slot(packets in traffic(), cuts in prop::collection::vec(0usize..40, 0..6)) {
             let mut bounds: Vec<usize> = cuts.into_iter().map(|c| c % (packets.len() + 1)).collect();
             bounds.extend([0, packets.len()]);

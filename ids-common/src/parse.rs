@@ -3,6 +3,8 @@
 //! Every read is bounded by the frame, every walk by `limits`. A frame that cannot be counted in
 //! a flow gives the reason; nothing is guessed, and later fragments get no ports.
 
+mod plain;
+
 use zerocopy::{FromBytes, Immutable, KnownLayout, transmute};
 
 use crate::{
@@ -13,7 +15,10 @@ use crate::{
 };
 
 /// Access to one frame: a packet in the kernel, or bytes from a file.
-pub trait PacketRead {
+pub trait PacketRead: Sized {
+    /// Why a walk ended early: the reason, or what a kernel program counts it by.
+    type Stop: From<Skip>;
+
     /// Copies the `T` at byte `at`; `None` where the frame ends before it.
     fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T>;
 
@@ -29,6 +34,19 @@ pub trait PacketRead {
     /// affordable. Offsets are at most `OFFSET_MAX`.
     fn offset(&self, at: usize) -> usize {
         at
+    }
+
+    /// Reads one extension header. The kernel's reader calls this and the next as functions that are verified by
+    /// themselves, once, instead of anew for every way to them.
+    #[inline(always)]
+    fn extension(&self, head: Head) -> Result<Extension, Self::Stop> {
+        Ok(extension(self, head)?)
+    }
+
+    /// Reads the transport header, of which `len` bytes lie inside the packet.
+    #[inline(always)]
+    fn transport(&self, head: Head, len: u32, meta: &mut PacketMeta) -> Result<(), Self::Stop> {
+        Ok(transport(self, head, len, meta)?)
     }
 
     /// The VLAN id that the NIC stripped from the frame, if it did.
@@ -59,6 +77,7 @@ pub enum Link {
 
 /// One packet, as flow accounting sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct PacketMeta {
     pub key: FlowKey,
     /// Network-layer bytes: the IP header and all behind it, without link padding.
@@ -90,6 +109,25 @@ impl Default for PacketMeta {
             tcp_flags: 0,
             ttl: 0,
         }
+    }
+}
+
+impl PacketMeta {
+    /// The packet as words of memory, for a kernel program that puts it there in as few steps.
+    #[inline(always)]
+    pub fn words(&self) -> [u64; 8] {
+        let [a, b, c, d, e] = self.key.words();
+        let segments = u64::from(self.segments) << 32 | u64::from(self.segment_payload) << 48;
+        [
+            a,
+            b,
+            c,
+            d,
+            e,
+            u64::from(self.len) | u64::from(self.payload_at) << 32,
+            u64::from(self.payload_len) | segments,
+            u64::from(self.window) | u64::from(self.tcp_flags) << 16 | u64::from(self.ttl) << 24,
+        ]
     }
 }
 
@@ -152,6 +190,8 @@ impl<'a> Frame<'a> {
 }
 
 impl PacketRead for Frame<'_> {
+    type Stop = Skip;
+
     #[inline(always)]
     fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
         let tail = self.bytes.get(at..)?;
@@ -171,17 +211,69 @@ impl PacketRead for Frame<'_> {
 
 /// Parses a frame down to its transport header.
 #[inline(always)]
-pub fn parse<P: PacketRead>(packet: &P, link: Link) -> Result<PacketMeta, Skip> {
-    let mut meta = PacketMeta::default();
-    let (network, at) = network_layer(packet, link, &mut meta.key.vlan)?;
-    let (segments, segment_payload) = packet.segments();
-    meta.segments = segments;
-    meta.segment_payload = segment_payload;
-    match network {
-        Network::Ipv4 => ipv4(packet, at, &mut meta)?,
-        Network::Ipv6 => ipv6(packet, at, &mut meta)?,
+pub fn parse<P: PacketRead>(packet: &P, link: Link) -> Result<PacketMeta, P::Stop> {
+    if let Some(meta) = parse_plain(packet, link, |meta| meta) {
+        return Ok(meta);
     }
+    let mut meta = PacketMeta::default();
+    parse_any(packet, link, &mut meta)?;
     Ok(meta)
+}
+
+/// Parses a frame of the shape that nearly all have, and gives what `found` makes of it; `None` says that `parse_any` must
+/// look, not that anything is wrong. `found` stands at the end of each way through, so that a kernel program need not bring
+/// their registers together.
+#[inline(always)]
+pub fn parse_plain<P: PacketRead, R>(packet: &P, link: Link, found: impl Fn(PacketMeta) -> R) -> Option<R> {
+    match link {
+        Link::Ethernet => plain::ethernet(packet, found),
+        Link::RawIp => plain::ip(packet, found),
+        Link::LinuxSll | Link::LinuxSll2 | Link::Loopback => None,
+    }
+}
+
+/// Parses a frame of any shape, by a walk over its headers, into `meta`: the default before, and a packet afterwards only
+/// where there is no reason against it.
+#[inline(always)]
+pub fn parse_any<P: PacketRead>(packet: &P, link: Link, meta: &mut PacketMeta) -> Result<(), P::Stop> {
+    let (network, at) = network_layer(packet, link, &mut meta.key.vlan)?;
+    (meta.segments, meta.segment_payload) = packet.segments();
+    let Body { head, len } = match network {
+        Network::Ipv4 => ipv4(packet, at, meta)?,
+        Network::Ipv6 => ipv6(packet, at, meta)?,
+    };
+    packet.transport(head, len, meta)
+}
+
+/// A header that another one announces.
+#[derive(Clone, Copy)]
+pub struct Head {
+    pub proto: u8,
+    pub fragment: Fragment,
+    pub at: usize,
+}
+
+impl Head {
+    /// Whether an extension header stands here; behind a later fragment's stands its part of the payload.
+    #[inline(always)]
+    fn is_extension(self) -> bool {
+        is_extension(self.proto) && !matches!(self.fragment, Fragment::Later)
+    }
+}
+
+/// What an IP header, with its extensions, says of what it carries.
+struct Body {
+    head: Head,
+    /// Bytes from there to the end of the IP packet.
+    len: u32,
+}
+
+/// What an IPv6 extension header says.
+#[derive(Clone, Copy)]
+pub struct Extension {
+    pub len: u16,
+    pub next: u8,
+    pub fragment: Fragment,
 }
 
 #[derive(Clone, Copy)]
@@ -280,7 +372,7 @@ fn is_vlan(ethertype: u16) -> bool {
 #[inline(always)]
 fn pppoe<P: PacketRead>(packet: &P, at: usize) -> Result<(Network, usize), Skip> {
     let header = packet.read::<wire::PppoeSession>(at).ok_or(Skip::LinkTruncated)?;
-    let behind = at + wire::PppoeSession::LEN;
+    let behind = packet.offset(at + wire::PppoeSession::LEN);
     if header.version_type != 0x11 || header.code != 0 {
         return Err(Skip::PppoeControl);
     }
@@ -292,7 +384,7 @@ fn pppoe<P: PacketRead>(packet: &P, at: usize) -> Result<(Network, usize), Skip>
 }
 
 #[inline(always)]
-fn ipv4<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(), Skip> {
+fn ipv4<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<Body, Skip> {
     let header = packet.read::<wire::Ipv4>(at).ok_or(Skip::IpTruncated)?;
     if header.version() != 4 {
         return Err(Skip::IpVersion);
@@ -307,23 +399,22 @@ fn ipv4<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(
         return Err(Skip::IpLength);
     }
     meta.ttl = header.ttl;
-    meta.key.proto = header.proto;
     meta.key.src = ipv4_mapped(header.src);
     meta.key.dst = ipv4_mapped(header.dst);
-    let body_len = meta.len - header_len as u32;
     let fragment = match (header.fragment_offset(), header.more_fragments()) {
         (0, false) => Fragment::Whole,
         (0, true) => Fragment::First,
         _ => Fragment::Later,
     };
-    transport(packet, header.proto, at + header_len, body_len, fragment, meta)
+    let head = Head { proto: header.proto, fragment, at: at + header_len };
+    Ok(Body { head, len: meta.len - header_len as u32 })
 }
 
 #[inline(always)]
-fn ipv6<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(), Skip> {
+fn ipv6<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<Body, P::Stop> {
     let header = packet.read::<wire::Ipv6>(at).ok_or(Skip::IpTruncated)?;
     if header.version() != 6 {
-        return Err(Skip::IpVersion);
+        return Err(Skip::IpVersion.into());
     }
     let claimed = match header.payload_len() {
         // A jumbogram (RFC 2675, section 3), or a super-packet whose length segmentation offload
@@ -339,43 +430,46 @@ fn ipv6<P: PacketRead>(packet: &P, at: usize, meta: &mut PacketMeta) -> Result<(
     meta.key.src = transmute!(header.src);
     meta.key.dst = transmute!(header.dst);
     if is_mapped(&header.src) && is_mapped(&header.dst) {
-        return Err(Skip::Ipv4Mapped);
+        return Err(Skip::Ipv4Mapped.into());
     }
 
-    let end = at + meta.len as usize;
-    let (mut proto, mut next_at, mut fragment) = (header.next_header, at + wire::Ipv6::LEN, Fragment::Whole);
+    let (mut proto, mut fragment) = (header.next_header, Fragment::Whole);
+    let (mut at, mut len) = (packet.offset(at + wire::Ipv6::LEN), meta.len - wire::Ipv6::LEN as u32);
     for _ in 0..EXTENSION_HEADERS_MAX {
-        if !is_extension(proto) || matches!(fragment, Fragment::Later) {
-            break;
+        let head = Head { proto, fragment, at };
+        if !head.is_extension() {
+            return Ok(Body { head, len });
         }
-        let extension = packet.read::<wire::Ipv6Extension>(next_at).ok_or(Skip::IpTruncated)?;
-        let len = match proto {
-            wire::PROTO_FRAGMENT => {
-                fragment = match (extension.fragment_offset(), extension.more_fragments()) {
-                    // A second header does not make the first one's fragment whole.
-                    (0, false) => fragment,
-                    (0, true) => Fragment::First,
-                    _ => Fragment::Later,
-                };
-                8
-            }
-            // RFC 4302, section 2.2: in units of four bytes, less two; the fixed part alone is three.
-            wire::PROTO_AH if extension.len == 0 => return Err(Skip::IpHeaderLength),
-            wire::PROTO_AH => (extension.len as usize + 2) << 2,
-            _ => (extension.len as usize + 1) << 3,
-        };
-        next_at += len;
-        if next_at > end {
-            return Err(Skip::IpLength);
+        let extension = packet.extension(head)?;
+        len = len.checked_sub(u32::from(extension.len)).ok_or(Skip::IpLength)?;
+        at = packet.offset(at + usize::from(extension.len));
+        (proto, fragment) = (extension.next, extension.fragment);
+    }
+    let head = Head { proto, fragment, at };
+    if head.is_extension() { Err(Skip::Ipv6Extensions.into()) } else { Ok(Body { head, len }) }
+}
+
+/// Reads one extension header.
+#[inline(always)]
+pub fn extension<P: PacketRead>(packet: &P, head: Head) -> Result<Extension, Skip> {
+    let Head { proto, mut fragment, at } = head;
+    let header = packet.read::<wire::Ipv6Extension>(at).ok_or(Skip::IpTruncated)?;
+    let len = match proto {
+        wire::PROTO_FRAGMENT => {
+            fragment = match (header.fragment_offset(), header.more_fragments()) {
+                // A second header does not make the first one's fragment whole.
+                (0, false) => fragment,
+                (0, true) => Fragment::First,
+                _ => Fragment::Later,
+            };
+            8
         }
-        next_at = packet.offset(next_at);
-        proto = extension.next_header;
-    }
-    if is_extension(proto) && !matches!(fragment, Fragment::Later) {
-        return Err(Skip::Ipv6Extensions);
-    }
-    meta.key.proto = proto;
-    transport(packet, proto, next_at, (end - next_at) as u32, fragment, meta)
+        // RFC 4302, section 2.2: in units of four bytes, less two; the fixed part alone is three.
+        wire::PROTO_AH if header.len == 0 => return Err(Skip::IpHeaderLength),
+        wire::PROTO_AH => (u16::from(header.len) + 2) << 2,
+        _ => (u16::from(header.len) + 1) << 3,
+    };
+    Ok(Extension { len, next: header.next_header, fragment })
 }
 
 #[inline(always)]
@@ -410,23 +504,31 @@ fn claimed_len<P: PacketRead>(packet: &P, at: usize, claimed: u32) -> Result<u32
     Ok(claimed)
 }
 
+/// Which part of a packet an IP header stands in front of.
 #[derive(Clone, Copy)]
-enum Fragment {
-    Whole,
-    First,
-    Later,
+pub enum Fragment {
+    Whole = 0,
+    First = 1,
+    Later = 2,
 }
 
-/// Reads ports, flags and payload bounds; `body_len` counts from `at` to the end of the IP packet.
+impl Fragment {
+    /// The part of this number.
+    #[inline(always)]
+    pub fn of(number: u64) -> Self {
+        match number {
+            0 => Self::Whole,
+            1 => Self::First,
+            _ => Self::Later,
+        }
+    }
+}
+
+/// Reads ports, flags and payload bounds; `body_len` counts from the header to the end of the IP packet.
 #[inline(always)]
-fn transport<P: PacketRead>(
-    packet: &P,
-    proto: u8,
-    at: usize,
-    body_len: u32,
-    fragment: Fragment,
-    meta: &mut PacketMeta,
-) -> Result<(), Skip> {
+pub fn transport<P: PacketRead>(packet: &P, head: Head, body_len: u32, meta: &mut PacketMeta) -> Result<(), Skip> {
+    let Head { proto, fragment, at } = head;
+    meta.key.proto = proto;
     meta.payload_at = at as u32;
     meta.payload_len = body_len;
     match proto {
@@ -440,8 +542,14 @@ fn transport<P: PacketRead>(
         return Ok(());
     }
     let header_len = match proto {
-        wire::PROTO_TCP => tcp(packet, at, body_len, meta)?,
-        wire::PROTO_UDP => udp(packet, at, body_len, fragment, meta)?,
+        wire::PROTO_TCP => {
+            let header = transport_header::<P, wire::Tcp>(packet, at, body_len, wire::Tcp::LEN as u32)?;
+            tcp(&header, body_len, meta)?
+        }
+        wire::PROTO_UDP => {
+            let header = transport_header::<P, wire::Udp>(packet, at, body_len, wire::Udp::LEN as u32)?;
+            udp(&header, body_len, fragment, meta)?
+        }
         wire::PROTO_SCTP => {
             let header = transport_header::<P, wire::Udp>(packet, at, body_len, wire::SCTP_LEN)?;
             meta.key.src_port = header.src_port();
@@ -479,8 +587,7 @@ fn transport_header<P: PacketRead, T: FromBytes + Immutable + KnownLayout + Copy
 }
 
 #[inline(always)]
-fn tcp<P: PacketRead>(packet: &P, at: usize, body_len: u32, meta: &mut PacketMeta) -> Result<u32, Skip> {
-    let header = transport_header::<P, wire::Tcp>(packet, at, body_len, wire::Tcp::LEN as u32)?;
+fn tcp(header: &wire::Tcp, body_len: u32, meta: &mut PacketMeta) -> Result<u32, Skip> {
     let header_len = header.header_len();
     if header_len < wire::Tcp::LEN as u32 || header_len > body_len {
         return Err(Skip::TcpOffset);
@@ -493,15 +600,8 @@ fn tcp<P: PacketRead>(packet: &P, at: usize, body_len: u32, meta: &mut PacketMet
 }
 
 #[inline(always)]
-fn udp<P: PacketRead>(
-    packet: &P,
-    at: usize,
-    body_len: u32,
-    fragment: Fragment,
-    meta: &mut PacketMeta,
-) -> Result<u32, Skip> {
+fn udp(header: &wire::Udp, body_len: u32, fragment: Fragment, meta: &mut PacketMeta) -> Result<u32, Skip> {
     let header_len = wire::Udp::LEN as u32;
-    let header = transport_header::<P, wire::Udp>(packet, at, body_len, header_len)?;
     meta.payload_len = match (fragment, header.datagram_len()) {
         // A fragment holds less than the datagram; zero is a jumbogram (RFC 2675, section 4) or
         // segmentation offload.

@@ -149,6 +149,12 @@ impl Ipv4 {
         u32::from(u16::from_be(self.total_len))
     }
 
+    /// Whether this is version 4 without options, and the whole of a packet.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        self.version_ihl == 0x45 && self.fragment & u16::to_be(0x3fff) == 0
+    }
+
     /// Fragment offset in units of eight bytes.
     #[inline(always)]
     pub fn fragment_offset(&self) -> u16 {

@@ -1,7 +1,7 @@
 //! Counts what the programs see, skip and lose, in this CPU's row. Which events exist is decided
 //! in `ids_common::counter`.
 
-use ids_common::counter::{Counter, Skip};
+use ids_common::counter::Counter;
 
 use crate::maps::{Row, counter_row};
 
@@ -27,7 +27,7 @@ impl Counters {
     }
 
     #[inline(always)]
-    pub(crate) fn skip(self, skip: Skip) {
-        self.0.add(skip.index(), 1);
+    pub(crate) fn skip(self, index: usize) {
+        self.0.add(index, 1);
     }
 }

@@ -2,6 +2,8 @@
 //! none, and hands payloads to `samples`. How a packet changes a slot is decided in
 //! `ids_common::flow`.
 
+use core::mem::MaybeUninit;
+
 use ids_common::{
     counter::Counter,
     flow::{Continuity, FlowKey, FlowSlot},
@@ -14,7 +16,7 @@ use crate::{
     Counters,
     blocks::{self, Fate, Heading},
     maps::{self, Set, Tunables},
-    packet::Packet,
+    packet::{self, Packet},
     samples::{self, Counted},
 };
 
@@ -24,31 +26,27 @@ pub(crate) fn observe<P: Packet>(context: P::Context<'_>, heading: Heading) -> F
     let cpu = maps::cpu();
     let Some(counters) = Counters::of_cpu(cpu) else { return Fate::Passes };
     counters.add(Counter::PacketsSeen, 1);
-    let packet = P::new(context, counters);
-    match packet.parse() {
+    let packet = P::new(context);
+    let mut place = MaybeUninit::uninit();
+    match packet::parse(&packet, &mut place) {
         Ok(meta) => count(&packet, meta, cpu, counters, heading),
-        Err(skip) => {
-            counters.skip(skip);
+        Err(index) => {
+            counters.skip(index);
             Fate::Passes
         }
     }
 }
 
 #[inline(always)]
-fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counters, heading: Heading) -> Fate {
-    // What the parser found out by branching is not followed up: the rest is verified once.
-    meta.len = counters.forget(u64::from(meta.len)) as u32;
-    meta.payload_at = counters.forget(u64::from(meta.payload_at)) as u32;
-    meta.payload_len = counters.forget(u64::from(meta.payload_len)) as u32;
-    meta.tcp_flags = counters.forget(u64::from(meta.tcp_flags)) as u8;
-    meta.key.kind = counters.forget(u64::from(meta.key.kind)) as u8;
-    // After parsing, so that skipped frames do not pay for it; once, so that all agree on it.
-    let now_ns = maps::now_ns();
+fn count<P: Packet>(packet: &P, meta: &mut PacketMeta, cpu: u32, counters: Counters, heading: Heading) -> Fate {
     let Some(settings) = maps::settings() else { return missing(counters) };
-    meta.key = meta.key.on_interface(settings.interface(packet.ifindex()));
+    packet::set_interface(meta, settings.interface(packet.ifindex()));
     let hash = hash(&meta.key, &maps::hash_secret());
     let tag = tag(hash);
     let Some(mut set) = maps::flow_set(cpu, hash) else { return missing(counters) };
+    set.expect();
+    // After parsing, so that skipped frames do not pay for it; once, so that all agree on it.
+    let now_ns = maps::now_ns();
 
     let (way, found) = match find(&set, tag, &meta.key, counters) {
         Some(way) => {
@@ -56,27 +54,26 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counte
             // What was handed over is not gone on with, however short the silence.
             let kept = slot.first_seen_ns >= settings.handed_over_ns();
             let silence_ns = counters.forget(if kept { settings.slot_silence_ns() } else { 0 });
-            (way, Some(slot.continuity(&meta, now_ns, silence_ns)))
+            (way, Some(slot.continuity(meta, now_ns, silence_ns)))
         }
         None => (victim(&set, counters), None),
     };
-    let counted = match found {
+    let (counted, begins) = match found {
         Some(Continuity::Continues) => {
             let slot = set.slot(way);
             let counted =
                 Counted { slot_first_seen_ns: slot.first_seen_ns, payload_packets: slot.payload_packets, now_ns };
-            set.update(way, &meta, now_ns);
-            counted
+            (counted, None)
         }
         other => {
             if set.tag(way) != 0 {
                 push_out(set.slot(way), cpu, &settings, counters);
             }
-            let continuity = other.unwrap_or(Continuity::Continues);
-            set.begin(way, tag, &meta, now_ns, continuity);
-            Counted { slot_first_seen_ns: now_ns, payload_packets: 0, now_ns }
+            let counted = Counted { slot_first_seen_ns: now_ns, payload_packets: 0, now_ns };
+            (counted, Some(other.unwrap_or(Continuity::Continues)))
         }
     };
+    set.count(way, tag, meta, now_ns, begins);
     counters.add(Counter::FlowPackets, u64::from(meta.segments.max(1)));
     counters.add(Counter::FlowBytes, meta.bytes());
     if meta.segments > 1 {
@@ -84,10 +81,10 @@ fn count<P: Packet>(packet: &P, mut meta: PacketMeta, cpu: u32, counters: Counte
     }
     // Behind the flow's account: what was dropped was seen, and is in both counts. Its payload goes nowhere, nor is it
     // sampled.
-    if heading == Heading::In && blocks::fate(&meta, now_ns, &settings, counters) == Fate::Dropped {
+    if heading == Heading::In && blocks::fate(meta, now_ns, &settings, counters) == Fate::Dropped {
         return Fate::Dropped;
     }
-    samples::sample(packet, &meta, &counted, &settings, counters);
+    samples::sample(packet, meta, &counted, &settings, counters);
     Fate::Passes
 }
 

@@ -91,6 +91,13 @@ pub(crate) fn opaque(value: u64) -> u64 {
     value
 }
 
+/// Has the compiler take what lies in a place for changed, so that it is read from there from here on.
+#[inline(always)]
+pub(crate) fn forget_place<T>(place: *mut T) {
+    // SAFETY: a register is moved onto itself.
+    unsafe { asm!("{0} = {0}", in(reg) place, options(nostack, preserves_flags)) };
+}
+
 /// Keeps the compiler from moving memory accesses across.
 #[inline(always)]
 fn barrier() {
@@ -271,6 +278,13 @@ pub(crate) fn flow_set(cpu: u32, hash: u64) -> Option<Set> {
 }
 
 impl Set {
+    /// Has the processor fetch the set: reading the clock waits for loads, but not for stores.
+    #[inline(always)]
+    pub(crate) fn expect(&self) {
+        // SAFETY: the lookup gave a valid set, of which only this CPU writes.
+        unsafe { write_volatile((&raw mut (*self.0).pad).cast::<u64>(), 0) };
+    }
+
     #[inline(always)]
     pub(crate) fn tag(&self, way: usize) -> u32 {
         // SAFETY: the lookup gave a valid set, and `way` is masked to its ways.
@@ -285,29 +299,24 @@ impl Set {
         unsafe { &*(&raw const (*self.0).slots).cast::<FlowSlot>().add(way & (WAYS - 1)) }
     }
 
-    /// Counts a packet in the slot of a way.
+    /// Counts a packet in the slot of a way, which it begins anew where `begins` says how.
     #[inline(always)]
-    pub(crate) fn update(&mut self, way: usize, meta: &PacketMeta, now_ns: u64) {
+    pub(crate) fn count(&mut self, way: usize, tag: u32, meta: &PacketMeta, now_ns: u64, begins: Option<Continuity>) {
         let (sequence, slot) = self.way(way);
         // SAFETY: the lookup gave a valid set; only this CPU writes it, and user space reads slots
         // between equal and even sequences alone.
         unsafe {
             let before = sequence_opens(sequence);
-            (*slot).update(meta, now_ns);
-            sequence_closes(sequence, before);
-        }
-    }
-
-    /// Begins a new slot in a way.
-    #[inline(always)]
-    pub(crate) fn begin(&mut self, way: usize, tag: u32, meta: &PacketMeta, now_ns: u64, continuity: Continuity) {
-        let (sequence, slot) = self.way(way);
-        // SAFETY: as in `update`.
-        unsafe {
-            let before = sequence_opens(sequence);
-            *(&raw mut (*self.0).tags).cast::<u32>().add(way & (WAYS - 1)) = tag;
-            zero_words(slot.cast(), size_of::<FlowSlot>() / size_of::<u64>());
-            (*slot).begin_zeroed(meta, now_ns, continuity);
+            let gap_ticks = match begins {
+                None => (*slot).advance(meta, now_ns),
+                Some(continuity) => {
+                    *(&raw mut (*self.0).tags).cast::<u32>().add(way & (WAYS - 1)) = tag;
+                    zero_words(slot.cast(), size_of::<FlowSlot>() / size_of::<u64>());
+                    (*slot).begin_zeroed(meta, now_ns, continuity);
+                    0
+                }
+            };
+            (*slot).count(meta, gap_ticks);
             sequence_closes(sequence, before);
         }
     }

@@ -2,6 +2,8 @@
 //! through helpers, what lies behind it. No decision about a packet is made here.
 #![expect(unsafe_code, reason = "packet memory is reached through raw pointers")]
 
+mod walk;
+
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
@@ -11,22 +13,49 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use ids_common::{
-    counter::Skip,
     limits::OFFSET_MAX,
     message::FRONT_BYTES,
-    parse::{Link, PacketMeta, PacketRead, parse},
+    parse::{Link, PacketMeta, parse_plain},
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use crate::{counters::Counters, maps};
+use self::walk::{Here, Reader};
+use crate::maps;
+
+/// Parses a packet: what its headers say, or the index of the counter of its skip.
+#[inline(always)]
+pub(crate) fn parse<'a, P: Packet>(
+    packet: &P,
+    meta: &'a mut MaybeUninit<PacketMeta>,
+) -> Result<&'a mut PacketMeta, usize> {
+    let place = Place(meta.as_mut_ptr());
+    match packet.parse(place) {
+        0 => {
+            maps::forget_place(place.0);
+            // SAFETY: put down by either way of parsing.
+            Ok(unsafe { meta.assume_init_mut() })
+        }
+        skip => Err(skip),
+    }
+}
+
+/// Puts the interface's index into the key. A whole word is written, for it is read soon: a processor hands a load what a
+/// store wrote only where the store wrote all of it.
+#[inline(always)]
+pub(crate) fn set_interface(meta: &mut PacketMeta, index: u8) {
+    let [.., last] = meta.key.on_interface(index).words();
+    // SAFETY: the key has five words.
+    unsafe { (&raw mut meta.key).cast::<u64>().add(4).write_volatile(last) };
+}
 
 /// A packet that a program was called with.
 pub(crate) trait Packet {
     type Context<'a>;
 
-    fn new(context: Self::Context<'_>, counters: Counters) -> Self;
+    fn new(context: Self::Context<'_>) -> Self;
 
-    fn parse(&self) -> Result<PacketMeta, Skip>;
+    /// Puts down what the packet's headers say; gives the index of the counter of its skip, or zero.
+    fn parse(&self, place: Place) -> usize;
 
     /// Interface that the packet came in on, or goes out of.
     fn ifindex(&self) -> u32;
@@ -67,11 +96,76 @@ impl Linear {
     }
 }
 
+/// The functions of one way to read a packet, and of one kind of context. They are global functions, which a verifier looks
+/// at once and by themselves: whatever it has to tell apart on the way ends with them, and whatever stood before does not
+/// matter in them.
+macro_rules! functions {
+    ($context:ty, $reader:expr, $walk:ident, $extension:ident, $transport:ident) => {
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $walk(context: *mut $context, found: *mut PacketMeta, link: u64) -> u64 {
+            // SAFETY: the verifier checks what callers give.
+            let Some(found) = (unsafe { found.as_mut() }) else { return 0 };
+            walk::walk($reader(context), if link == RAW_IP { Link::RawIp } else { Link::Ethernet }, found)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $extension(context: *mut $context, head: u64) -> u64 {
+            walk::read_extension($reader(context), head)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $transport(context: *mut $context, found: *mut PacketMeta, head: u64, len: u64) -> u64 {
+            // SAFETY: as in the walk.
+            let Some(found) = (unsafe { found.as_mut() }) else { return 0 };
+            walk::read_transport($reader(context), found, head, len)
+        }
+    };
+}
+
+const ETHERNET: u64 = 0;
+const RAW_IP: u64 = 1;
+
+functions!(xdp_md, XdpLinear::new, xdp_walk, xdp_extension, xdp_transport);
+functions!(__sk_buff, SkbLinear::new, skb_walk, skb_extension, skb_transport);
+functions!(__sk_buff, SkbWhole, whole_walk, whole_extension, whole_transport);
+
+/// Where a packet's headers are put down. In memory, and the same for every way through the parser: brought together in
+/// registers, they would be moved on and off the stack many times.
+#[derive(Clone, Copy)]
+pub(crate) struct Place(*mut PacketMeta);
+
+impl Place {
+    #[inline(always)]
+    fn put(self, meta: PacketMeta) {
+        for (at, word) in meta.words().into_iter().enumerate() {
+            // SAFETY: a `PacketMeta` has room for its words.
+            unsafe { self.0.cast::<u64>().add(at).write_volatile(word) };
+        }
+    }
+
+    /// Puts there what a walk finds; says which counter counts its skip, zero for none.
+    #[inline(always)]
+    fn walk(self, walk: impl FnOnce(*mut PacketMeta) -> u64) -> usize {
+        self.put(PacketMeta::default());
+        // Opaque, for the compiler knows bounds of it that the verifier does not.
+        let skip = maps::opaque(walk(self.0));
+        for at in 0..size_of::<PacketMeta>() / size_of::<u64>() {
+            // SAFETY: as in `put`. A verifier tells words written by a function from those written by an instruction.
+            unsafe {
+                let word = self.0.cast::<u64>().add(at);
+                word.write_volatile(word.read_volatile());
+            }
+        }
+        skip as usize
+    }
+}
+
 /// A packet before the stack sees it.
 pub(crate) struct XdpPacket {
     ctx: *mut xdp_md,
-    linear: Linear,
-    counters: Counters,
 }
 
 impl XdpPacket {
@@ -87,15 +181,24 @@ impl XdpPacket {
     }
 }
 
-impl PacketRead for XdpPacket {
+/// The linear part of an XDP buffer: all of it, but of packets larger than a page.
+struct XdpLinear {
+    ctx: *mut xdp_md,
+    linear: Linear,
+}
+
+impl XdpLinear {
+    #[inline(always)]
+    fn new(ctx: *mut xdp_md) -> Self {
+        let context = XdpContext::new(ctx);
+        Self { ctx, linear: Linear { data: context.data(), data_end: context.data_end() } }
+    }
+}
+
+impl Reader for XdpLinear {
     #[inline(always)]
     fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
         self.linear.read(at)
-    }
-
-    #[inline(always)]
-    fn offset(&self, at: usize) -> usize {
-        self.counters.forget(at as u64) as usize & OFFSET_MAX
     }
 
     #[inline(always)]
@@ -108,7 +211,28 @@ impl PacketRead for XdpPacket {
         if let Some(len) = maps::test_wire_len() {
             return len as usize;
         }
-        self.captured_len() as usize
+        // SAFETY: the context is valid while the program runs.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn stripped_vlan(&self) -> Option<u16> {
+        None
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> (u16, u16) {
+        (1, 0)
+    }
+
+    #[inline(always)]
+    fn extension(&self, head: u64) -> u64 {
+        xdp_extension(self.ctx, head)
+    }
+
+    #[inline(always)]
+    fn transport(&self, found: *mut PacketMeta, head: u64, len: u64) -> u64 {
+        xdp_transport(self.ctx, found, head, len)
     }
 }
 
@@ -116,13 +240,16 @@ impl Packet for XdpPacket {
     type Context<'a> = &'a XdpContext;
 
     #[inline(always)]
-    fn new(context: &XdpContext, counters: Counters) -> Self {
-        Self { ctx: context.ctx, linear: Linear { data: context.data(), data_end: context.data_end() }, counters }
+    fn new(context: &XdpContext) -> Self {
+        Self { ctx: context.ctx }
     }
 
     #[inline(always)]
-    fn parse(&self) -> Result<PacketMeta, Skip> {
-        parse(self, Link::Ethernet)
+    fn parse(&self, place: Place) -> usize {
+        match parse_plain(&Here(XdpLinear::new(self.ctx)), Link::Ethernet, |meta| place.put(meta)) {
+            Some(()) => 0,
+            None => place.walk(|found| xdp_walk(self.ctx, found, ETHERNET)),
+        }
     }
 
     #[inline(always)]
@@ -140,9 +267,7 @@ impl Packet for XdpPacket {
     #[inline(always)]
     fn front(&self, at: u32) -> Option<[u8; FRONT_BYTES]> {
         // Read anew: were the bounds kept from the parser on, all between would be verified for each depth that it reached.
-        let context = XdpContext::new(self.ctx);
-        let linear = Linear { data: context.data(), data_end: context.data_end() };
-        linear.read(self.offset(at as usize))
+        XdpLinear::new(self.ctx).read(at as usize & OFFSET_MAX)
     }
 
     #[inline(always)]
@@ -157,83 +282,88 @@ impl Packet for XdpPacket {
 /// keeps only as much in its linear part as its sender put there.
 pub(crate) struct SkbPacket {
     skb: *mut __sk_buff,
-    linear: Linear,
-    len: u32,
-    counters: Counters,
 }
 
 impl SkbPacket {
+    /// Headers are nearly always linear, whatever holds the payload; where they are not, the
+    /// linear reader runs out and the packet is parsed again through helpers.
     #[inline(always)]
-    fn wire_len(&self) -> usize {
-        maps::test_wire_len().unwrap_or(self.len) as usize
-    }
-
-    #[inline(always)]
-    fn stripped_vlan(&self) -> Option<u16> {
-        // SAFETY: the context is valid while the program runs, and the verifier checks the offsets.
-        let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
-        (present != 0).then_some(tci as u16 & 0x0fff)
-    }
-
-    #[inline(always)]
-    fn segments(&self) -> (u16, u16) {
-        // SAFETY: the context is valid while the program runs, and the verifier checks the offset.
-        let size = unsafe { (*self.skb).gso_size };
-        if size == 0 {
-            return (1, 0);
+    fn parse_link(&self, link: Link, number: u64, place: Place) -> usize {
+        let reader = SkbLinear::new(self.skb);
+        let all_linear = reader.linear.len() >= reader.readable_len();
+        if let Some(()) = parse_plain(&Here(reader), link, |meta| place.put(meta)) {
+            return 0;
         }
-        // SAFETY: as above. The count is missing on packets from a guest, which then count as one.
-        let count = unsafe { (*self.skb).gso_segs };
-        (count as u16, size as u16)
+        let skip = place.walk(|found| skb_walk(self.skb, found, number));
+        if skip == 0 || all_linear {
+            return skip;
+        }
+        place.walk(|found| whole_walk(self.skb, found, number))
     }
 }
 
 /// The linear part of an skb.
-struct SkbLinear<'a>(&'a SkbPacket);
+struct SkbLinear {
+    skb: SkbWhole,
+    linear: Linear,
+}
 
-impl PacketRead for SkbLinear<'_> {
+impl SkbLinear {
+    #[inline(always)]
+    fn new(skb: *mut __sk_buff) -> Self {
+        let context = TcContext::new(skb);
+        Self { skb: SkbWhole(skb), linear: Linear { data: context.data(), data_end: context.data_end() } }
+    }
+}
+
+impl Reader for SkbLinear {
     #[inline(always)]
     fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
-        self.0.linear.read(at)
+        self.linear.read(at)
     }
 
-    #[inline(always)]
-    fn offset(&self, at: usize) -> usize {
-        self.0.counters.forget(at as u64) as usize & OFFSET_MAX
-    }
-
+    /// Of all of the skb: what is claimed of the payload need not be linear.
     #[inline(always)]
     fn readable_len(&self) -> usize {
-        self.0.linear.len()
+        self.skb.readable_len()
     }
 
     #[inline(always)]
     fn wire_len(&self) -> usize {
-        self.0.wire_len()
+        self.skb.wire_len()
     }
 
     #[inline(always)]
     fn stripped_vlan(&self) -> Option<u16> {
-        self.0.stripped_vlan()
+        self.skb.stripped_vlan()
     }
 
     #[inline(always)]
     fn segments(&self) -> (u16, u16) {
-        self.0.segments()
+        self.skb.segments()
+    }
+
+    #[inline(always)]
+    fn extension(&self, head: u64) -> u64 {
+        skb_extension(self.skb.0, head)
+    }
+
+    #[inline(always)]
+    fn transport(&self, found: *mut PacketMeta, head: u64, len: u64) -> u64 {
+        skb_transport(self.skb.0, found, head, len)
     }
 }
 
 /// All of an skb, a helper call for each read.
-struct SkbWhole<'a>(&'a SkbPacket);
+struct SkbWhole(*mut __sk_buff);
 
-impl PacketRead for SkbWhole<'_> {
+impl Reader for SkbWhole {
     #[inline(always)]
     fn read<T: FromBytes + Immutable + KnownLayout + Copy>(&self, at: usize) -> Option<T> {
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: `value` has size_of::<T>() bytes, and the helper checks `at` against the packet.
-        let result = unsafe {
-            bpf_skb_load_bytes(self.0.skb.cast(), at as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32)
-        };
+        let result =
+            unsafe { bpf_skb_load_bytes(self.0.cast(), at as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32) };
         if result != 0 {
             return None;
         }
@@ -242,28 +372,42 @@ impl PacketRead for SkbWhole<'_> {
     }
 
     #[inline(always)]
-    fn offset(&self, at: usize) -> usize {
-        self.0.counters.forget(at as u64) as usize & OFFSET_MAX
-    }
-
-    #[inline(always)]
     fn readable_len(&self) -> usize {
-        self.0.len as usize
+        TcContext::new(self.0).len() as usize
     }
 
     #[inline(always)]
     fn wire_len(&self) -> usize {
-        self.0.wire_len()
+        maps::test_wire_len().map_or_else(|| self.readable_len(), |len| len as usize)
     }
 
     #[inline(always)]
     fn stripped_vlan(&self) -> Option<u16> {
-        self.0.stripped_vlan()
+        // SAFETY: the context is valid while the program runs, and the verifier checks the offsets.
+        let (present, tci) = unsafe { ((*self.0).vlan_present, (*self.0).vlan_tci) };
+        (present != 0).then_some(tci as u16 & 0x0fff)
     }
 
     #[inline(always)]
     fn segments(&self) -> (u16, u16) {
-        self.0.segments()
+        // SAFETY: the context is valid while the program runs, and the verifier checks the offset.
+        let size = unsafe { (*self.0).gso_size };
+        if size == 0 {
+            return (1, 0);
+        }
+        // SAFETY: as above. The count is missing on packets from a guest, which then count as one.
+        let count = unsafe { (*self.0).gso_segs };
+        (count as u16, size as u16)
+    }
+
+    #[inline(always)]
+    fn extension(&self, head: u64) -> u64 {
+        whole_extension(self.0, head)
+    }
+
+    #[inline(always)]
+    fn transport(&self, found: *mut PacketMeta, head: u64, len: u64) -> u64 {
+        whole_transport(self.0, found, head, len)
     }
 }
 
@@ -271,23 +415,13 @@ impl Packet for SkbPacket {
     type Context<'a> = &'a TcContext;
 
     #[inline(always)]
-    fn new(context: &TcContext, counters: Counters) -> Self {
-        Self {
-            skb: context.as_ptr().cast(),
-            linear: Linear { data: context.data(), data_end: context.data_end() },
-            len: context.len(),
-            counters,
-        }
+    fn new(context: &TcContext) -> Self {
+        Self { skb: context.as_ptr().cast() }
     }
 
-    /// Headers are nearly always linear, whatever holds the payload; where they are not, the
-    /// linear reader runs out and the packet is parsed again through helpers.
     #[inline(always)]
-    fn parse(&self) -> Result<PacketMeta, Skip> {
-        match parse(&SkbLinear(self), Link::Ethernet) {
-            Err(_) if self.linear.len() < self.len as usize => parse(&SkbWhole(self), Link::Ethernet),
-            outcome => outcome,
-        }
+    fn parse(&self, place: Place) -> usize {
+        self.parse_link(Link::Ethernet, ETHERNET, place)
     }
 
     #[inline(always)]
@@ -298,16 +432,14 @@ impl Packet for SkbPacket {
 
     #[inline(always)]
     fn captured_len(&self) -> u32 {
-        self.len
+        TcContext::new(self.skb).len()
     }
 
     #[inline(always)]
     fn front(&self, at: u32) -> Option<[u8; FRONT_BYTES]> {
-        let at = self.counters.forget(u64::from(at)) as usize & OFFSET_MAX;
+        let at = at as usize & OFFSET_MAX;
         // Read anew, as in `XdpPacket`.
-        let context = TcContext::new(self.skb);
-        let linear = Linear { data: context.data(), data_end: context.data_end() };
-        linear.read(at).or_else(|| SkbWhole(self).read(at))
+        SkbLinear::new(self.skb).read(at).or_else(|| SkbWhole(self.skb).read(at))
     }
 
     #[inline(always)]
@@ -325,15 +457,13 @@ impl Packet for IpPacket {
     type Context<'a> = &'a TcContext;
 
     #[inline(always)]
-    fn new(context: &TcContext, counters: Counters) -> Self {
-        Self(SkbPacket::new(context, counters))
+    fn new(context: &TcContext) -> Self {
+        Self(SkbPacket::new(context))
     }
 
-    /// Through helpers alone: both ways would take more than the verifier's budget, and what a tunnel costs by itself is
-    /// many times that of a few calls.
     #[inline(always)]
-    fn parse(&self) -> Result<PacketMeta, Skip> {
-        parse(&SkbWhole(&self.0), Link::RawIp)
+    fn parse(&self, place: Place) -> usize {
+        self.0.parse_link(Link::RawIp, RAW_IP, place)
     }
 
     #[inline(always)]

@@ -68,7 +68,7 @@ fn begins_message<P: Packet>(packet: &P, meta: &PacketMeta, counters: Counters) 
     if meta.payload_len < message::FRONT_BYTES as u32 {
         return 0;
     }
-    let Some(front) = packet.front(meta.payload_at) else { return 0 };
+    let Some(front) = packet.front(counters.forget(u64::from(meta.payload_at)) as u32) else { return 0 };
     // How it was read is not followed up, nor what the parser knew of the protocol: all behind the parser would be verified
     // for each.
     let front = counters.forget(u64::from_le_bytes(front));
