@@ -106,8 +106,13 @@ fn main() {
         let size = runs.first().unwrap().size(entry).expect("program information");
         json!({ "verified_instructions": size.verified_instructions, "jited_bytes": size.jited_bytes })
     };
-    let programs =
-        json!({ "xdp": size(Entry::Xdp), "tc_ingress": size(Entry::TcIngress), "tc_egress": size(Entry::TcEgress) });
+    let programs = json!({
+        "xdp": size(Entry::Xdp),
+        "tc_ingress": size(Entry::TcIngress),
+        "tc_egress": size(Entry::TcEgress),
+        "tc_ip_ingress": size(Entry::TcIpIngress),
+        "tc_ip_egress": size(Entry::TcIpEgress),
+    });
     for (name, program) in programs.as_object().unwrap() {
         let share = program["verified_instructions"].as_f64().unwrap() / VERIFIED_INSTRUCTIONS_MAX;
         ratios.insert(format!("{name}_verified_instructions_of_bound"), json!({ "median": share, "bar": 1.0 }));

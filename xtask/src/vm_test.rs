@@ -29,8 +29,8 @@ use crate::{
 
 const PROFILE: &str = "probe";
 const PROBE: &str = "vm-probe";
-/// A machine that has not ended by then is given up.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(240);
+/// A machine that has not ended by then is given up: several times what the slowest takes beside other work.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(480);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
