@@ -127,6 +127,26 @@ fn alertmanager_takes_its_configuration() {
     says_yes("amtool", &[Path::new("check-config"), &dir.path().join("alertmanager/alertmanager.yml")]);
 }
 
+/// What Alertmanager keeps by default (`--data.retention`); it tells again what it has forgotten.
+const REMEMBERED_HOURS: u64 = 120;
+
+#[test]
+fn what_was_told_is_told_again_before_alertmanager_forgets_it() {
+    let files = deploy::compose(&Monitoring::default());
+    let text = &files.iter().find(|file| file.path == "alertmanager/alertmanager.yml").unwrap().text;
+    let route = &yaml(text)["route"];
+    let routes = route["routes"].as_array().unwrap().iter().chain([route]);
+    let hours: Vec<u64> = routes
+        .map(|route| {
+            let told = route["repeat_interval"].as_str().unwrap();
+            let (number, hours) = told.strip_suffix('d').map_or((told.trim_end_matches('h'), 1), |days| (days, 24));
+            number.parse::<u64>().unwrap() * hours
+        })
+        .collect();
+    assert_eq!(hours.len(), 3, "{route}");
+    assert!(hours.iter().all(|hours| *hours <= REMEMBERED_HOURS), "{hours:?}");
+}
+
 #[test]
 fn the_program_writes_these_files_and_refuses_what_is_no_target() {
     let dir = tempfile::tempdir().unwrap();

@@ -106,9 +106,9 @@ pub(super) fn alertmanager() -> String {
                         map([
                             ("matchers", severity(Urgency::Info)),
                             ("receiver", text("nobody")),
-                            ("repeat_interval", text("7d")),
+                            ("repeat_interval", text("5d")),
                         ])
-                        .said("Worth knowing: once a week."),
+                        .said("Worth knowing: as seldom as Alertmanager remembers by default; what it forgets it tells again."),
                     ]),
                 ),
             ]),
