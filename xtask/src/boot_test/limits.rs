@@ -21,6 +21,7 @@ const GROUP: &str = "/sys/fs/cgroup/system.slice/ids-agent.service";
 const FLOOD: Duration = Duration::from_secs(12);
 /// Of one CPU for whoever floods, so that it is the same share on any machine: some thousands of packets a second under emulation.
 const FLOOD_PERCENT: u32 = 30;
+const MEMORY: &str = "ids_budget_memory_bytes";
 /// All is seen again by then.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
 
@@ -105,7 +106,9 @@ pub(super) fn holds_under_a_flood(life: &Life<'_>, wall: &Wall) -> Result<String
     })?;
     let pid = life.await_active(None)?;
     let before = counted(debian)?;
-    let seen_before = life.page()?.sum("ids_packets_seen_total", &[]).unwrap_or_default();
+    let page = life.page()?;
+    let [seen_before, idle] =
+        ["ids_packets_seen_total", MEMORY].map(|series| page.sum(series, &[]).unwrap_or_default());
     // It has an end by itself, by count and by time; and no answer counts for it as a failure.
     let flood = format!(
         "ip netns exec {NEIGHBOUR} timeout {} hping3 -q --flood -c 2000000 --rand-source -S -p 80 {SENSOR} >/dev/null 2>&1 || true",
@@ -114,13 +117,13 @@ pub(super) fn holds_under_a_flood(life: &Life<'_>, wall: &Wall) -> Result<String
     let began = Instant::now();
     let bounds = [format!("RuntimeMaxSec={}", 2 * FLOOD.as_secs()), format!("CPUQuota={FLOOD_PERCENT}%")];
     debian.start("flood", &bounds, &["sh", "-c", &flood])?;
-    let (mut highest, mut memory) = (0.0_f64, 0.0_f64);
+    let (mut highest, mut memory) = (0.0_f64, idle);
     while !debian.has_ended("flood")? {
         ensure!(began.elapsed() < FLOOD * 3, "the flood does not end");
         // Where the page does not come in time, the next may.
         if let Ok(page) = life.page() {
             highest = highest.max(page.sum("ids_budget_level", &[]).unwrap_or_default());
-            memory = memory.max(page.sum("ids_budget_memory_bytes", &[]).unwrap_or_default());
+            memory = memory.max(page.sum(MEMORY, &[]).unwrap_or_default());
         }
         thread::sleep(Duration::from_millis(500));
     }
@@ -142,13 +145,15 @@ pub(super) fn holds_under_a_flood(life: &Life<'_>, wall: &Wall) -> Result<String
     let cpu = grown("cpu.stat.usage_usec") / took.as_secs_f64() / 1e6;
     let peak = during.get("memory.peak").copied().unwrap_or(f64::MAX);
     let said = format!(
-        "{packets} packets in {:.0} s: level {highest}, back after {:.1} s; CPU {cpu:.2} of {:.2}; {:.0} MiB of {:.0} by its own count, \
-         {:.0} of {:.0} by the kernel's",
+        "{packets} packets in {:.0} s: level {highest}, back after {:.1} s; CPU {cpu:.2} of {:.2}; memory {:.0} MiB at rest, {:.0} of {:.0} at \
+         most, {:.0} when it was back, {:.0} of {:.0} as the kernel counts it",
         took.as_secs_f32(),
         back.as_secs_f32(),
         wall.quota,
+        idle / MIB,
         memory / MIB,
         sum("ids_budget_limit_memory_bytes") / MIB,
+        sum(MEMORY) / MIB,
         peak / MIB,
         wall.memory_bytes / MIB,
     );
