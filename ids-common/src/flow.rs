@@ -500,8 +500,7 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
+    #[test]
     fn an_interface_stands_in_its_four_bits_of_the_kind_alone() {
         let mut key = packet(100, 60, 0, 1).key;
         key.set_tunnel(Tunnel::Vxlan);
@@ -511,7 +510,8 @@ mod tests {
         assert_eq!(on.on_interface(0), key);
     }
 
-    #[test]
+    proptest! {
+        #[test]
         fn slots_cut_anywhere_merge_to_the_uncut_slot(packets in traffic(), cuts in prop::collection::vec(0usize..40, 0..6)) {
             let mut bounds: Vec<usize> = cuts.into_iter().map(|c| c % (packets.len() + 1)).collect();
             bounds.extend([0, packets.len()]);
