@@ -8,6 +8,10 @@ use std::{
     process::Command,
 };
 
+use ids_agent::{
+    supervisor::StopFlag,
+    suricata::{CaptureRules, CaptureSuricata},
+};
 use ids_tests::{
     capture::{ETHERNET, write_pcap},
     netns::run,
@@ -50,6 +54,8 @@ fn rules() -> Vec<Rule> {
     let form = "POST /up/a.php HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/x-www-form-urlencoded\r\n\
                 Content-Length: 43\r\n\r\nnote=how+to+evaluate+base64_decode+in+PHP&x";
     let get = "GET /page HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+    let climb = "GET /view?page=../../../etc/passwd HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+    let users = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n";
     let shell =
         "Microsoft Windows [Version 10.0.19045.3570]\r\n(c) Microsoft Corporation. All rights reserved.\r\n\r\nC:\\>";
     vec![
@@ -79,8 +85,9 @@ fn rules() -> Vec<Rule> {
         },
         Rule {
             sid: 1_950_031,
-            attack: http(get, "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"),
-            twin: http(get, "the file has lines such as root:x:0:0, with seven fields; a shell is in /bin/"),
+            attack: http(climb, users),
+            // The same list in a page that nobody had to ask for in this way.
+            twin: http(get, users),
         },
         Rule {
             sid: 1_950_032,
@@ -89,7 +96,20 @@ fn rules() -> Vec<Rule> {
         },
         Rule { sid: 1_950_033, attack: http(chopper, "ok"), twin: http(form, "ok") },
         Rule { sid: 1_950_040, attack: llmnr("wpad"), twin: llmnr("nas1") },
+        Rule {
+            sid: 1_950_041,
+            attack: ftp(&["CWD /"; 10]),
+            twin: ftp(&["CWD /pub", "PASV", "LIST", "CWD /"].repeat(6)),
+        },
     ]
+}
+
+/// Commands given one after the other, each with its answer.
+fn ftp(commands: &[&str]) -> Case {
+    let answered = commands.iter().flat_map(|command| {
+        [Said::Client(format!("{command}\r\n").into_bytes()), Said::Server(b"250 Done.\r\n".to_vec())]
+    });
+    Case::Tcp(21, std::iter::once(Said::Server(b"220 Ready.\r\n".to_vec())).chain(answered).collect())
 }
 
 fn utf16(text: &str) -> Vec<u8> {
@@ -259,10 +279,35 @@ fn each_local_rule_fires_on_its_attack_alone() {
     assert_eq!(alerts(scene, folder.path()), wanted);
 }
 
+#[test]
+fn a_connection_that_a_capture_begins_in_is_looked_into() {
+    if !can_run("a capture that begins within a connection", &[Need::Tool("suricata")]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut scene = Scene::default();
+    play(&mut scene, 0, 20_000, &ftp(&["CWD /"; 10]));
+    // Without the three packets by which the connection began.
+    let frames = scene.into_frames().split_off(3);
+    let capture = folder.path().join("traffic.pcap");
+    write_pcap(&capture, ETHERNET, &frames);
+    let settings = CaptureRules {
+        program: "suricata".into(),
+        rules: Some(shipped()),
+        local_rules: None,
+        home_networks: Vec::new(),
+    };
+    let stop = StopFlag::default();
+    let mut suricata = CaptureSuricata::start(&settings, &stop).unwrap();
+    let said = fs::read_to_string(suricata.judge(&capture, &stop).unwrap()).unwrap();
+    assert!(said.contains("\"signature_id\":1950041"), "{said}");
+}
+
 /// What the rules' file says of itself, by number.
 fn written() -> BTreeMap<u64, String> {
     let text = fs::read_to_string(shipped()).unwrap();
-    let rules = text.lines().filter(|line| line.starts_with("alert "));
+    // What only sets a mark for another rule tells nothing.
+    let rules = text.lines().filter(|line| line.starts_with("alert ") && !line.contains("flowbits:noalert;"));
     rules
         .map(|rule| (rule.split("sid:").nth(1).unwrap().split(';').next().unwrap().parse().unwrap(), rule.to_owned()))
         .collect()
