@@ -17,6 +17,7 @@ mod facts;
 mod http;
 mod ja3;
 mod login;
+mod mqtt;
 mod recognise;
 mod side;
 mod signs;
@@ -119,6 +120,7 @@ fn join(forward: &[&Side], backward: &[&Side]) -> PayloadFacts {
         ssh: ssh.map(Box::new),
         login,
         refusals,
+        message_bytes: forward.message_bytes,
         forward: forward.bytes,
         backward: backward.bytes,
         signs,

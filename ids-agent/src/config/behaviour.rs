@@ -178,6 +178,8 @@ pub struct AppDosSettings {
     pub handshakes_10s: f64,
     /// Packets that one MQTT client, or the clients at one address, send to a broker.
     pub mqtt_packets_10s: f64,
+    /// The same in messages, of which clients put many into a packet.
+    pub mqtt_messages_10s: f64,
     /// HTTP connections from one source to one service, whatever they say.
     pub requests_10s: f64,
 }
@@ -197,6 +199,7 @@ impl Default for AppDosSettings {
             slow_reads_60s: 20.0,
             handshakes_10s: 60.0,
             mqtt_packets_10s: 1000.0,
+            mqtt_messages_10s: 5000.0,
             requests_10s: 1000.0,
         }
     }

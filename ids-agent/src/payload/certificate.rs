@@ -15,8 +15,17 @@ const VERSION: u8 = 0xa0;
 /// Attributes read of one name.
 const ATTRIBUTES_MAX: usize = 12;
 
-/// Facts of a certificate of which the front is there, up to its subject.
-pub(super) fn read(bytes: &[u8], string_bytes_max: usize) -> Option<CertificateFacts> {
+/// Bytes of an issuer's name that are looked at where the certificate was cut.
+const ISSUER_BYTES_MAX: usize = 400;
+
+/// The name of the issuer alone, as far as it is there.
+pub(super) fn issuer(bytes: &[u8]) -> Option<String> {
+    let (issuer, _) = issuer_and_rest(bytes)?;
+    Some(name(issuer, ISSUER_BYTES_MAX).as_ref().to_owned())
+}
+
+/// The content of the issuer's name, and what stands behind it.
+fn issuer_and_rest(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, certificate, _) = element(bytes).filter(|(tag, ..)| *tag == SEQUENCE)?;
     let (_, mut rest, _) = element(certificate).filter(|(tag, ..)| *tag == SEQUENCE)?;
     if rest.first() == Some(&VERSION) {
@@ -25,6 +34,12 @@ pub(super) fn read(bytes: &[u8], string_bytes_max: usize) -> Option<CertificateF
     let (_, _serial, rest) = element(rest).filter(|(tag, ..)| *tag == INTEGER)?;
     let (_, _algorithm, rest) = element(rest)?;
     let (_, issuer, rest) = element(rest).filter(|(tag, ..)| *tag == SEQUENCE)?;
+    Some((issuer, rest))
+}
+
+/// Facts of a certificate of which the front is there, up to its subject.
+pub(super) fn read(bytes: &[u8], string_bytes_max: usize) -> Option<CertificateFacts> {
+    let (issuer, rest) = issuer_and_rest(bytes)?;
     let (_, validity, rest) = element(rest).filter(|(tag, ..)| *tag == SEQUENCE)?;
     let (_, subject, rest) = element(rest).filter(|(tag, ..)| *tag == SEQUENCE)?;
     // A subject that was cut looks like any other that begins so.

@@ -20,6 +20,8 @@ pub struct PayloadFacts {
     pub login: Login,
     /// Logins that were refused in all samples, those behind pauses included: `login` is what the first of them show.
     pub refusals: u8,
+    /// Bytes of an MQTT message of the initiator's on average, where the samples hold several; else 0.
+    pub message_bytes: u16,
     /// Payload bytes looked at, and what they are like. All zero for a silent direction.
     pub forward: ByteFacts,
     pub backward: ByteFacts,

@@ -8,6 +8,7 @@ use super::{
     bytes::{alike, byte_facts},
     dns, http,
     login::{self, LoginSigns},
+    mqtt,
     recognise::{self, Guess},
     signs::{self, Contexts, Piece, Pieces, Place, Signs},
     text::text,
@@ -87,6 +88,8 @@ pub(super) struct SideFacts {
     pub(super) login: LoginSigns,
     /// Logins that this side refused, in all samples.
     pub(super) refusals: u8,
+    /// Of an MQTT packet on average; 0 where that is unknown.
+    pub(super) message_bytes: u16,
     pub(super) signs: Signs,
     /// What was asked in all samples.
     pub(super) questions: SmallVec<[DnsQuestion; 1]>,
@@ -290,7 +293,12 @@ impl Raw {
                 let line = bytes.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or(&[]);
                 facts.ssh = Some(text(line, string_bytes_max.min(SSH_BANNER_BYTES_MAX)));
             }
-            Guess::Known(app) => facts.login = login::signs(app, bytes),
+            Guess::Known(app) => {
+                facts.login = login::signs(app, bytes);
+                if app == AppProto::Mqtt {
+                    facts.message_bytes = mqtt::packet_bytes(bytes);
+                }
+            }
             // Either may turn out to be FTP once the other side is known; its signs fit no other.
             Guess::Greeting220 | Guess::UserCommand => facts.login = login::signs(AppProto::Ftp, bytes),
             Guess::Nothing => {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{AppProto, CertificateFacts, recognise::Guess, text::text};
+use super::{AppProto, CertificateFacts, mqtt, recognise::Guess, text::text, tls};
 
+mod filler;
 mod kits;
 mod lines;
 mod machine_code;
@@ -13,6 +14,7 @@ mod normal;
 mod other;
 mod pages;
 mod patterns;
+mod pictures;
 mod pieces;
 mod rpc;
 mod smb;
@@ -101,7 +103,9 @@ sign_kinds! {
     Coercion = "forced_login", "a call that makes a server log in elsewhere";
     DirectorySearch = "directory_search", "a search for whom to attack";
     UnknownAccount = "unknown_account", "a name that the domain does not know";
-    WeakTicket = "weak_ticket", "a ticket asked for in the weakest cipher";
+    WeakTicket = "weak_ticket", "a ticket in the weakest cipher";
+    StrongCipher = "strong_cipher", "a ticket asked for in a strong cipher";
+    RepeatedCommand = "repeated_command", "one command over and over";
     RemoteShell = "remote_shell", "a command shell";
     Stager = "stager", "a program sent as such";
     RatHello = "rat", "the greeting of a remote control tool";
@@ -215,7 +219,12 @@ pub(super) enum Place {
 pub(super) fn of_stream(guess: Guess, place: Place, pieces: &Pieces<'_>, contexts: &mut Contexts) -> Signs {
     let mut signs = Signs::default();
     match guess {
-        Guess::Known(AppProto::Tls) => pieces.units().for_each(|unit| other::tls(unit.bytes, &mut signs)),
+        Guess::Known(AppProto::Tls) => pieces.units().for_each(|unit| {
+            other::tls(unit.bytes, &mut signs);
+            if let Some(issuer) = tls::issuer(unit.bytes) {
+                signs.add_issuer(&issuer);
+            }
+        }),
         Guess::Known(AppProto::Ssh | AppProto::Http2 | AppProto::Quic | AppProto::Bittorrent) => {}
         Guess::Known(AppProto::Smb) => {
             smb::signs(pieces.bytes, &mut signs);
@@ -223,7 +232,15 @@ pub(super) fn of_stream(guess: Guess, place: Place, pieces: &Pieces<'_>, context
         }
         Guess::Known(AppProto::Dcerpc) => rpc::signs(pieces.bytes, contexts, &mut signs),
         Guess::Known(AppProto::Ldap) => other::ldap(pieces.bytes, &mut signs),
-        Guess::Known(AppProto::Mqtt) => pieces.units().for_each(|unit| other::mqtt(unit.bytes, &mut signs)),
+        Guess::Known(AppProto::Mqtt) => {
+            for (at, unit) in pieces.units().enumerate() {
+                // Behind a cut or a gap a packet may go on within a message: what does not come out even is none.
+                let begins = at == 0 && place == Place::Beginning;
+                if begins || (unit.bytes.len() == unit.wire_len && mqtt::is_even(unit.bytes)) {
+                    other::mqtt(unit.bytes, &mut signs);
+                }
+            }
+        }
         Guess::Known(AppProto::Dns) => other::dns_stream(pieces.bytes, &mut signs),
         _ => of_units(guess, place, pieces, contexts, &mut signs),
     }
@@ -248,6 +265,9 @@ fn of_units(guess: Guess, place: Place, pieces: &Pieces<'_>, contexts: &mut Cont
         }
         lines::text(guess, unit.bytes, signs);
         lines::overlong(guess, unit, signs);
+        if let Some(letters) = filler::random_letters(unit.bytes) {
+            signs.add_once(SignKind::OverlongField, 75, letters);
+        }
         machine_code::signs(guess, unit.bytes, signs);
         // A capture that begins inside a page.
         signs.merge(pages::signs(&normal::plain(unit.bytes)));
@@ -283,18 +303,32 @@ impl Signs {
         if let Some(name) = names.iter().find(|name| DEFAULTS.iter().any(|default| name.contains(default))) {
             self.add_once(SignKind::C2Profile, 92, name.as_bytes());
         }
-        // A company, its unit and a mail address of the unit at the company, all invented: what Metasploit's library writes
-        // where it is told nothing (rex-socket, `ssl_generate_certificate`).
-        let part = |label: &str| certificate.subject.split(", ").find_map(|part| part.strip_prefix(label));
-        if let (Some(unit), Some(site), Some(mail)) = (part("OU="), part("CN="), part("emailAddress="))
-            && part("O=").is_some()
-            && part("C=") == Some("US")
-            && certificate.self_signed
-            && mail.split_once('@') == Some((unit, site))
-        {
+        if certificate.self_signed && is_invented(&certificate.subject) {
             self.add_once(SignKind::C2Profile, 85, certificate.subject.as_bytes());
         }
     }
+
+    /// The same where a certificate was cut behind, or within, the name of its issuer: that the company is named after its site,
+    /// as only those are, stands for what its owner's name would say.
+    fn add_issuer(&mut self, issuer: &str) {
+        let part = |label: &str| issuer.split(", ").find_map(|part| part.strip_prefix(label));
+        let named_alike = part("O=").zip(part("CN=")).is_some_and(|(company, site)| {
+            let first = company.split([' ', ',', '-']).next().unwrap_or_default().to_ascii_lowercase();
+            first.len() >= 3 && site.split(['.', '-']).next() == Some(&first)
+        });
+        if named_alike && is_invented(issuer) {
+            self.add_once(SignKind::C2Profile, 80, issuer.as_bytes());
+        }
+    }
+}
+
+/// A company of the United States, its unit, and a mail address of the unit at the company's site, all invented: what
+/// Metasploit's library writes where it is told nothing (rex-socket, `ssl_generate_certificate`). The end may be cut.
+fn is_invented(name: &str) -> bool {
+    let part = |label: &str| name.split(", ").find_map(|part| part.strip_prefix(label));
+    let (Some(unit), Some(site), Some(mail)) = (part("OU="), part("CN="), part("emailAddress=")) else { return false };
+    let at_site = mail.split_once('@').is_some_and(|(user, at)| user == unit && at.len() >= 4 && site.starts_with(at));
+    at_site && part("O=").is_some() && part("C=") == Some("US")
 }
 
 /// Signs in a direction of a UDP flow between two ports.
@@ -310,5 +344,7 @@ pub(super) fn of_datagrams(pieces: &Pieces<'_>, ports: [u16; 2]) -> Signs {
     signs.settle()
 }
 
+#[cfg(test)]
+mod domain_tests;
 #[cfg(test)]
 mod tests;

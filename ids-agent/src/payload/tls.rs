@@ -64,6 +64,17 @@ pub(super) fn hello(bytes: &[u8], string_bytes_max: usize) -> Option<TlsFacts> {
     }
 }
 
+/// The name of who issued the certificate in a server's first bytes, as far as it was sampled: `C=US, O=Example`.
+pub(super) fn issuer(bytes: &[u8]) -> Option<String> {
+    if !is_record(bytes) || bytes.first() != Some(&HANDSHAKE) {
+        return None;
+    }
+    let flight = handshake_bytes(bytes);
+    let (kind, _, _, behind) = message(&flight)?;
+    let (next, body, ..) = message(behind)?;
+    (kind == SERVER_HELLO && next == CERTIFICATE).then(|| certificate::issuer(body.get(6..)?)).flatten()
+}
+
 /// Kind and body of the handshake message in front, whether all of it is there, and what stands behind it.
 fn message(flight: &[u8]) -> Option<(u8, &[u8], bool, &[u8])> {
     let (&kind, rest) = flight.split_first()?;

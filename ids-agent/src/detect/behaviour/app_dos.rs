@@ -61,6 +61,8 @@ struct Service {
     handshakes: Decayed,
     /// MQTT packets from the client.
     messages: Decayed,
+    /// The same by messages, where they are known to be several in a packet.
+    packed: Decayed,
     run: Run,
 }
 
@@ -160,6 +162,13 @@ impl AppDos {
             let spread_secs = if sight.before.is_some() { 0.0 } else { lasted_ns as f64 / SEC as f64 };
             let share = REQUESTS_TAU_SECS / spread_secs.max(REQUESTS_TAU_SECS);
             service.messages.add(at_ns, REQUESTS_TAU_SECS, messages as f64 * share);
+            // Clients put as many messages into a packet as fit.
+            let each_bytes = f64::from(sight.payload.message_bytes);
+            if each_bytes > 0.0 {
+                let packet_bytes = forward.payload_bytes as f64 / f64::from(forward.payload_packets.max(1));
+                let packed = messages as f64 * (packet_bytes / each_bytes).max(1.0);
+                service.packed.add(at_ns, REQUESTS_TAU_SECS, packed * share);
+            }
         }
         if let Some(http) = request.filter(|_| requested) {
             sight.mark.requested = true;
@@ -188,6 +197,7 @@ impl Service {
             slow_reads: Decayed::default(),
             handshakes: Decayed::default(),
             messages: Decayed::default(),
+            packed: Decayed::default(),
             run: Run::new(at_ns, *key, id),
         }
     }
@@ -285,6 +295,11 @@ fn reached(service: &Service, settings: &AppDosSettings) -> Option<Reached> {
             service.messages.value_at(at_ns, REQUESTS_TAU_SECS),
             settings.mqtt_packets_10s,
             ("message_flood", "mqtt_packets_10s", "packets with MQTT messages in ten seconds"),
+        ),
+        (
+            service.packed.value_at(at_ns, REQUESTS_TAU_SECS),
+            settings.mqtt_messages_10s,
+            ("message_flood", "mqtt_messages_10s", "MQTT messages in ten seconds"),
         ),
     ];
     for (count, threshold, (kind, feature, what)) in simple {

@@ -128,3 +128,32 @@ fn a_flow_is_told_once() {
     }
     assert_eq!(findings.len(), 1);
 }
+
+#[test]
+fn a_ticket_asked_for_in_aes_that_rc4_alone_opens_is_infiltration_and_an_old_client_is_not() {
+    let ask = |ciphers: &[u8]| -> Vec<u8> {
+        let list: Vec<u8> = ciphers.iter().flat_map(|cipher| [2, 1, *cipher]).collect();
+        let length = list.len() as u8;
+        let head = b"\xa1\x03\x02\x01\x05\xa2\x03\x02\x01\x0a\xa1\x080\x06\x1b\x04anna";
+        let body = [&head[..], &[0xa8, length + 2, 0x30, length], &list].concat();
+        [&[0, 0, 0, body.len() as u8 + 2, 0x6a, body.len() as u8][..], &body].concat()
+    };
+    let want = b"\0\0\0\x16\x7e\x14\xa6\x03\x02\x01\x19\xa1\x03\x02\x01\x13\x30\x07\x30\x05\xa0\x03\x02\x01\x17";
+    let login = key(host(0, 0, 1), 40_000, host(0, 0, 2), 88, PROTO_TCP);
+    let found = |ciphers: &[u8]| -> Vec<(Class, &str)> {
+        let findings = judge(&mut Payload::new(1), &[(login, &ask(ciphers), want)]);
+        findings.iter().map(|finding| (finding.class, finding.kind)).collect()
+    };
+    assert_eq!(found(&[18, 17, 23]), [(Class::Infiltration, "weak_ticket")]);
+    assert_eq!(found(&[3, 1]), []);
+}
+
+#[test]
+fn a_strong_cipher_is_no_sign_of_anything_else() {
+    let mut ask = b"\0\0\0\x27\x6a\x25\xa1\x03\x02\x01\x05\xa2\x03\x02\x01\x0a\xa1\x080\x06\x1b\x04anna".to_vec();
+    ask.extend([0xa8, 8, 0x30, 6, 2, 1, 18, 2, 1, 17]);
+    // A name that the domain does not know.
+    let answer = b"\0\0\0\x0a\x7e\x08\xa6\x03\x02\x01\x06\0\0\0";
+    let login = key(host(0, 0, 1), 40_000, host(0, 0, 2), 88, PROTO_TCP);
+    assert_eq!(judge(&mut Payload::new(1), &[(login, &ask, answer)]), []);
+}

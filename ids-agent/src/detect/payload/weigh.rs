@@ -68,11 +68,11 @@ const fn meaning(kind: SignKind) -> Meaning {
         | K::BotLoader
         | K::ExploitKit => (Class::Exploit, Severity::High, Reach::Flow),
         K::Zerologon => (Class::Exploit, Severity::High, Reach::Pair),
-        K::OverlongField | K::ByteRun | K::ProtocolViolation | K::ServiceLoop | K::RiskyFile => {
+        K::OverlongField | K::ByteRun | K::ProtocolViolation | K::RepeatedCommand | K::ServiceLoop | K::RiskyFile => {
             (Class::Exploit, Severity::Medium, Reach::Flow)
         }
         K::DirectoryTheft | K::Coercion => (Class::Infiltration, Severity::High, Reach::Flow),
-        K::RemoteExecution | K::DirectorySearch | K::UnknownAccount | K::WeakTicket => {
+        K::RemoteExecution | K::DirectorySearch | K::UnknownAccount | K::WeakTicket | K::StrongCipher => {
             (Class::Infiltration, Severity::Medium, Reach::Flow)
         }
         K::RemoteShell | K::Stager | K::RatHello | K::BotChat | K::C2Profile => {
@@ -97,7 +97,12 @@ pub(super) fn weigh(signs: &FlowSigns) -> Option<Weighed<'_>> {
     let Meaning { class, severity, reach } = meaning(sign.kind);
     let mut doubt = 100.0 - f32::from(sign.sureness.min(100));
     let mut beside: Option<&Sign> = None;
-    for (other, forward) in all().filter(|(other, _)| other.kind != sign.kind && meaning(other.kind).class == class) {
+    let supports = |other: SignKind| {
+        // What was asked for well says something of the answer alone.
+        let fits = other != SignKind::StrongCipher || sign.kind == SignKind::WeakTicket;
+        fits && other != sign.kind && meaning(other).class == class
+    };
+    for (other, forward) in all().filter(|(other, _)| supports(other.kind)) {
         let weight = if forward == from_initiator { 200.0 } else { 100.0 };
         doubt *= 1.0 - f32::from(other.sureness.min(100)) / weight;
         if beside.is_none_or(|known| other.sureness > known.sureness) {

@@ -27,6 +27,10 @@ pub(super) fn request(method: &[u8], target: &[u8], headers: &[u8], signs: &mut 
     if method == b"POST" && is_dropped_script(path, query) {
         signs.add(SignKind::C2Profile, 74, target);
     }
+    let host = value(headers, b"host:").to_ascii_lowercase();
+    if is_false_update(&path.to_ascii_lowercase(), &host) {
+        signs.add(SignKind::ProgramDownload, 72, path);
+    }
     if let Some(forged) = forged_version(&agent) {
         signs.add(SignKind::C2Profile, 60, forged);
     }
@@ -100,6 +104,28 @@ fn is_dropped_script(path: &[u8], query: &[u8]) -> bool {
         && (10..=16).contains(&number.len())
         && number.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         && mixed(number)
+}
+
+/// A program that calls itself an update of something that everybody has, from somebody else: how visitors are made to install
+/// what they did not look for (T1036.005; "FakeUpdates"). Who makes it is told by the name of the site.
+fn is_false_update(path: &[u8], host: &[u8]) -> bool {
+    const BRANDS: [(&[u8], &[&[u8]]); 7] = [
+        (b"chrome", &[b"google", b"gvt1", b"chrom"]),
+        (b"firefox", &[b"mozilla", b"firefox"]),
+        (b"flash", &[b"adobe", b"macromedia", b"flash"]),
+        (b"adobe", &[b"adobe", b"macromedia"]),
+        (b"java", &[b"java", b"oracle", b"sun.com"]),
+        (b"micros", &[b"micros", b"windows", b"msft"]),
+        (b"windows", &[b"micros", b"windows", b"msft"]),
+    ];
+    let file = path.rsplit(|byte| *byte == b'/').next().unwrap_or(&[]);
+    let holds = |text: &[u8], word: &[u8]| memchr::memmem::find(text, word).is_some();
+    ends(file, &[b".exe", b".scr", b".msi"])
+        && holds(file, b"update")
+        && !host.is_empty()
+        && BRANDS
+            .iter()
+            .any(|(brand, owners)| file.starts_with(brand) && !owners.iter().any(|owner| holds(host, owner)))
 }
 
 /// The version of a Firefox of which the engine is of another: both have one number (until 110, when the engine's was frozen).
@@ -193,6 +219,27 @@ mod tests {
         assert_eq!(agent("109.0", "118.0"), 0);
         assert_eq!(agent("52.0", "52.0 SeaMonkey/2.49"), 0);
         assert_eq!(agent("45.9", "45.9 PaleMoon/27.0"), 0);
+    }
+
+    #[test]
+    fn an_update_of_what_everybody_has_comes_from_who_makes_it() {
+        for (path, host) in [
+            ("/ckeditor/lang/chromeupdates.exe", "shop.example"),
+            ("/microsupdate/microsupdate.exe", "pos-softwareupdate.example"),
+            ("/flashplayer_update.exe", "192.0.2.7"),
+        ] {
+            assert!(is_false_update(path.as_bytes(), host.as_bytes()), "{path}");
+        }
+        for (path, host) in [
+            ("/update2/chrome/chrome_updater.exe", "dl.google.com"),
+            ("/d/windowsupdate-kb1.exe", "download.windowsupdate.com"),
+            ("/javaupdate.exe", "javadl.oracle.com"),
+            ("/printer/update.exe", "shop.example"),
+            ("/chromeupdates.html", "shop.example"),
+            ("/chromeupdates.exe", ""),
+        ] {
+            assert!(!is_false_update(path.as_bytes(), host.as_bytes()), "{path}");
+        }
     }
 
     #[test]

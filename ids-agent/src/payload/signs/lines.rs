@@ -1,7 +1,7 @@
 //! Signs in conversations of lines: commands with arguments that no server expects, shells, bots and miners.
 
 use super::{
-    SignKind, Signs,
+    SignKind, Signs, filler,
     normal::plain,
     patterns::{Matcher, Pattern, Place},
     pieces::Unit,
@@ -155,6 +155,11 @@ pub(super) fn overlong(guess: Guess, unit: Unit<'_>, signs: &mut Signs) {
     );
     if !lines_apply {
         return;
+    }
+    if matches!(guess, Guess::Known(AppProto::Ftp) | Guess::UserCommand)
+        && let Some(command) = filler::repeated_command(unit.bytes)
+    {
+        signs.add_once(SignKind::RepeatedCommand, 74, command);
     }
     if let Some(line) = two_in_one(unit.bytes) {
         signs.add(SignKind::ProtocolViolation, 72, line);

@@ -1,6 +1,6 @@
 //! Signs in formats of their own: TLS heartbeats, MQTT, LDAP, staged code, and datagrams that were attacks by themselves.
 
-use super::{SignKind, Signs};
+use super::{SignKind, Signs, mqtt};
 
 /// A heartbeat that asks for more than it sent (CVE-2014-0160), in clear.
 pub(super) fn tls(bytes: &[u8], signs: &mut Signs) {
@@ -22,7 +22,7 @@ pub(super) fn tls(bytes: &[u8], signs: &mut Signs) {
 pub(super) fn mqtt(bytes: &[u8], signs: &mut Signs) {
     let mut rest = bytes;
     let mut first = true;
-    while let Some((kind, body, behind)) = mqtt_packet(rest) {
+    while let Some((kind, body, behind)) = mqtt::packet(rest) {
         match kind >> 4 {
             0 | 15 if first => break,
             0 => signs.add(SignKind::ProtocolViolation, 60, b"a reserved packet type"),
@@ -34,19 +34,6 @@ pub(super) fn mqtt(bytes: &[u8], signs: &mut Signs) {
         first = false;
         rest = behind;
     }
-}
-
-fn mqtt_packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&kind, rest) = bytes.split_first()?;
-    let mut length = 0usize;
-    for (at, byte) in rest.iter().enumerate().take(4) {
-        length |= usize::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            let body = rest.get(at + 1..)?;
-            return Some((kind, body.get(..length).unwrap_or(body), body.get(length..).unwrap_or(&[])));
-        }
-    }
-    None
 }
 
 fn connect(body: &[u8], signs: &mut Signs) {
@@ -132,6 +119,10 @@ pub(super) fn kerberos(bytes: &[u8], signs: &mut Signs) {
     }
     // The list of ciphers is field 8 of the request's body; with RC4 alone it is this.
     const RC4_ALONE: &[u8] = &[0xa8, 5, 0x30, 3, 2, 1, 23];
+    // AES with 256 and 128 bits in front, as every client of today asks (RFC 3962).
+    if memchr::memmem::find(body, &[2, 1, 18, 2, 1, 17]).is_some() {
+        signs.add_once(SignKind::StrongCipher, 30, b"AES in front");
+    }
     let is_request = memchr::memmem::find(body, &[0xa1, 3, 2, 1, 5]).is_some();
     if is_request && memchr::memmem::find(body, RC4_ALONE).is_some() {
         signs.add_once(SignKind::WeakTicket, 74, b"RC4 as the only cipher");
@@ -155,6 +146,13 @@ pub(super) fn kerberos_answer(bytes: &[u8], signs: &mut Signs) {
     };
     if memchr::memmem::find(body, &[0xa6, 3, 2, 1, 6]).is_some() {
         signs.add_once(SignKind::UnknownAccount, 62, b"KDC_ERR_C_PRINCIPAL_UNKNOWN");
+    }
+    // KDC_ERR_PREAUTH_REQUIRED with RC4 as the only cipher that the server would take (ETYPE-INFO2, RFC 4120, section 5.2.7.5).
+    // Nothing where the client knew no better; where it asked for AES, the server was made to forget how ("Skeleton Key",
+    // T1556.001), or the account's password is older than the domain's AES.
+    const RC4_TAKEN: &[u8] = &[0x30, 7, 0x30, 5, 0xa0, 3, 2, 1, 23];
+    if memchr::memmem::find(body, &[0xa6, 3, 2, 1, 25]).is_some() && memchr::memmem::find(body, RC4_TAKEN).is_some() {
+        signs.add_once(SignKind::WeakTicket, 56, b"RC4 alone is taken");
     }
 }
 

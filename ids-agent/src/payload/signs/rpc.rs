@@ -284,6 +284,10 @@ fn of_call(interface: Option<Uuid>, function: u16, stub: &[u8], signs: &mut Sign
         (Some(ACTIVATION), 0) if stub.len() > 600 => {
             (SignKind::RpcExploit, 85, b"RemoteActivation, overlong (MS03-026)")
         }
+        // IDispatch::Invoke (MS-OAUT, section 3.1.4.4), by its arguments alone where the bind was not seen.
+        (None | Some(SCRIPTING), 6) if invokes_program(stub) => {
+            (SignKind::RemoteExecution, 85, b"a program among the arguments of a scripted call")
+        }
         (Some(EPM), 3) => return of_map(stub, signs),
         _ => return of_inquiry(interface, function, signs),
     };
@@ -311,6 +315,14 @@ fn of_inquiry(interface: Option<Uuid>, function: u16, signs: &mut Signs) {
         _ => return,
     };
     signs.add_once(kind, sureness, what);
+}
+
+/// Whether arguments are variants, which go with the mark `User` on the wire (MS-OAUT, section 2.2.29.1), and a text among them
+/// names a program or a command line.
+fn invokes_program(stub: &[u8]) -> bool {
+    let text = stub.to_ascii_lowercase();
+    contains(stub, b"User")
+        && [".exe", "cmd /c", "/c ", "powershell", "rundll32"].iter().any(|word| contains(&text, &wide(word)))
 }
 
 /// Whom the endpoint mapper is asked for: what comes next, even where the next connection is encrypted.

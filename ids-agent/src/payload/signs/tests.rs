@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Whole samples that follow each other.
-fn stream(guess: Guess, samples: &[&[u8]]) -> Signs {
+pub(super) fn stream(guess: Guess, samples: &[&[u8]]) -> Signs {
     let bytes = samples.concat();
     let mut end = 0;
     let pieces: Vec<Piece> = samples
@@ -18,15 +18,15 @@ fn stream(guess: Guess, samples: &[&[u8]]) -> Signs {
     of_stream(guess, Place::Beginning, &Pieces { bytes: &bytes, pieces: &pieces }, &mut Contexts::default())
 }
 
-fn surest(signs: &Signs) -> Option<(SignKind, u8)> {
+pub(super) fn surest(signs: &Signs) -> Option<(SignKind, u8)> {
     signs.iter().next().map(|sign| (sign.kind, sign.sureness))
 }
 
-fn known(app: AppProto) -> Guess {
+pub(super) fn known(app: AppProto) -> Guess {
     Guess::Known(app)
 }
 
-fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = (16 + body.len()) as u16;
     [&[5, 0, kind, 3, 0x10, 0, 0, 0], &length.to_le_bytes()[..], &[0, 0, 1, 0, 0, 0], body].concat()
 }

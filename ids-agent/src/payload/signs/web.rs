@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 
 use super::{
-    SignKind, Signs, kits,
+    SignKind, Signs, filler, kits,
     normal::{normal, plain},
     pages,
     patterns::{Matcher, Place},
+    pictures,
     pieces::Unit,
     web_rules,
 };
@@ -75,14 +76,26 @@ pub(super) fn signs(part: Part, unit: Unit<'_>) -> Signs {
             program(head, body, &mut signs);
             kits::answer(head, body, &mut signs);
             signs.merge(pages::signs(&text));
+            contents(body, &mut signs);
         }
         Part::AnswerBody => {
             let text = plain(bytes);
             ANSWER.find(Place::Body, &text, &mut signs);
             signs.merge(pages::signs(&text));
+            contents(bytes, &mut signs);
         }
     }
     signs
+}
+
+/// What a page fills a field of an object with, and pictures made to break who shows them.
+fn contents(page: &[u8], signs: &mut Signs) {
+    if let Some(letters) = filler::random_letters(page) {
+        signs.add_once(SignKind::MaliciousPage, 80, letters);
+    }
+    if let Some(what) = pictures::broken(page) {
+        signs.add_once(SignKind::MaliciousPage, 82, what);
+    }
 }
 
 /// A program for Windows or Linux in the answer, and whether its type says so.

@@ -78,6 +78,17 @@ fn a_flood_of_messages_is_told_and_a_chatty_sensor_is_not() {
     };
     check(&publishes(3_000, MS), &[(Class::AppDos, "message_flood", service(attacker(), victim(), 1_883))]);
     check_quiet(&publishes(3_000, 100 * MS));
+    // Few packets of a thousand bytes, full of messages of 20 each; and the same full of one message.
+    let packed = |message_bytes: u16| -> Vec<Flow> {
+        let mut flow = tcp(attacker(), 20_000, victim(), 1_883, 10 * SEC).handshake();
+        for _ in 0..400 {
+            flow = flow.packet(There, TCP_ACK | TCP_PSH, 1_040).wait(10 * MS);
+        }
+        vec![(flow, PayloadFacts { message_bytes, ..of(AppProto::Mqtt) })]
+    };
+    check(&packed(20), &[(Class::AppDos, "message_flood", service(attacker(), victim(), 1_883))]);
+    check_quiet(&packed(1_000));
+    check_quiet(&packed(0));
 }
 
 #[test]

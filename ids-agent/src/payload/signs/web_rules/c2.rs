@@ -151,6 +151,23 @@ pub(super) static PATTERNS: &[Pattern] = &[
     // A browser's name with a part that it never had, or that only stands in front of another's.
     rule(C2Profile, 84, A, &["; na; "], r"\(compatible; msie [0-9.]+; na; ?\)"),
     rule(C2Profile, 60, A, &["; en)", "; vs2)"], r"msie [0-9.]+; windows nt [0-9.]+; (en|vs2)\)$"),
+    // What programs written with Delphi call themselves until somebody changes it: tools of firms, and many bots.
+    rule(C2Profile, 45, A, &["indy library"], r"^mozilla/[34]\.0 \(compatible; indy library\)$"),
+    // What Windows calls a machine that nobody gave a name: who reports it to a site, in clear, tells which machine it is on.
+    rule(
+        C2Profile,
+        50,
+        Q | B,
+        &["=desktop-", "=laptop-", "=win-"],
+        r"=((desktop|laptop)-[a-z0-9]{7}|win-[a-z0-9]{11})(&|$)",
+    ),
+    rule(
+        C2Profile,
+        50,
+        Q | B,
+        &["-"],
+        r"(^|[?&])[a-z_]{1,12}=[a-z][a-z0-9]{0,7}-([0-9]{1,6}[a-f][0-9a-f]{0,5}[0-9]|[a-f][0-9a-f]{5}[0-9])(&|$)",
+    ),
     // Names that no browser has alone.
     rule(
         C2Profile,

@@ -179,6 +179,12 @@ fn kits_bots_and_files_that_run_are_told_by_how_they_are_asked_for() {
         (RiskyFile, asked("/a/b.hlp", page)),
         (RiskyFile, asked("/update.hta", page)),
         (ProgramDownload, asked("/ckeditor/lang/chromeupdates.exe", "Wget/1.12 (linux-gnu)")),
+        (ProgramDownload, asked("/microsupdate/microsupdate.exe", page)),
+        (ProgramDownload, asked("/winx64_payload.exe", page)),
+        (ProgramDownload, asked("/a/reverse_tcp.elf", "curl/8.5.0")),
+        (ExploitKit, asked("/exploit.html", page)),
+        (C2Profile, asked("/in.php?v=1&cli=DESKTOP-A1B2C3D", "Mozilla/3.0 (compatible; Indy Library)")),
+        (C2Profile, asked("/in.php?cli=OFFICE%2D3B59127&", "Mozilla/3.0 (compatible; Indy Library)")),
         (DirectoryTheft, asked("/adfs/services/policystoretransfer", "Mozilla/5.0 WindowsPowerShell/5.1.18362.1171")),
     ];
     for (kind, message) in attacks {
@@ -265,6 +271,11 @@ fn what_people_and_programs_send_is_no_attack() {
         "/a?date=2026-01-01--2026-02-01",
         "/data.json?callback=jQuery123_456&_=1699",
         "/img;jsessionid=ABCDEF?x=1",
+        "/ping?host=DESKTOP-A1B2C3D",
+        "/shop?sku=item-1234567&lot=a-7654321",
+        "/api/payload?id=1",
+        "/blog/exploits-of-a-mom.html",
+        "/docs/payload.json",
     ]
     .iter()
     .map(|target| get(target))
@@ -279,6 +290,7 @@ fn what_people_and_programs_send_is_no_attack() {
         with_header("Referer: https://www.example.org/search?q=union+of+select+committees"),
         with_header("User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36"),
         with_header("User-Agent: curl/8.5.0"),
+        with_header("User-Agent: Mozilla/3.0 (compatible; Indy Library)"),
         with_header("User-Agent: Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0; SLCC2; .NET CLR 2.0.50727)"),
         with_header("Authorization: Basic dXNlcjpwYXNz"),
         with_header("Range: bytes=0-499,1000-1499"),
