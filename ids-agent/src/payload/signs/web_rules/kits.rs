@@ -40,13 +40,13 @@ pub(super) static PATTERNS: &[Pattern] = &[
         &[".exe", ".scr", ".dll", ".ps1"],
         r"/(wp-includes|wp-admin|ckeditor|fckeditor|tinymce|images?|img|css|js|fonts?|icons|themes|languages?|lang)/([^/]{1,40}/){0,4}[^/]{1,60}\.(exe|scr|dll|ps1)$",
     ),
-    // Programs and pages that say what they are for.
+    // Programs and pages that say what they are for. Systems update themselves with `payload.bin`.
     rule(
         ProgramDownload,
         76,
         P,
         &["payload", "meterpreter", "mimikatz", "shellcode", "reverse_", "revshell", "rev_shell", "exploit", "beacon"],
-        r"/([a-z0-9_-]{0,24}(payload|shellcode|meterpreter|mimikatz|exploit)|reverse_(tcp|https?|shell)|rev_?shell|beacon)[a-z0-9_-]{0,16}\.(exe|dll|ps1|hta|bin|elf|vbs|scr|msi|raw)$",
+        r"/([a-z0-9_-]{0,24}(payload|shellcode|meterpreter|mimikatz|exploit)|reverse_(tcp|https?|shell)|rev_?shell|beacon)[a-z0-9_-]{0,16}\.(exe|dll|ps1|hta|elf|vbs|scr|msi)$",
     ),
     rule(ExploitKit, 74, P, &["exploit"], r"/exploits?[0-9_-]{0,6}\.(html?|jar|class|swf|xap|pdf|docx?|rtf)$"),
     rule(RiskyFile, 50, P, &[".mdb", ".chm", ".ani", ".scr", ".vbs"], r"\.(mdb|chm|ani|scr|vbs)$"),

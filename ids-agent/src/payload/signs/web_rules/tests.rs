@@ -276,6 +276,7 @@ fn what_people_and_programs_send_is_no_attack() {
         "/api/payload?id=1",
         "/blog/exploits-of-a-mom.html",
         "/docs/payload.json",
+        "/ota/payload.bin",
     ]
     .iter()
     .map(|target| get(target))
