@@ -156,14 +156,14 @@ pub(super) static PATTERNS: &[Pattern] = &[
     // What Windows calls a machine that nobody gave a name: who reports it to a site, in clear, tells which machine it is on.
     rule(
         C2Profile,
-        50,
+        48,
         Q | B,
         &["=desktop-", "=laptop-", "=win-"],
         r"=((desktop|laptop)-[a-z0-9]{7}|win-[a-z0-9]{11})(&|$)",
     ),
     rule(
         C2Profile,
-        50,
+        48,
         Q | B,
         &["-"],
         r"(^|[?&])[a-z_]{1,12}=[a-z][a-z0-9]{0,7}-([0-9]{1,6}[a-f][0-9a-f]{0,5}[0-9]|[a-f][0-9a-f]{5}[0-9])(&|$)",
