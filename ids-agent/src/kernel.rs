@@ -50,6 +50,7 @@ mod places;
 mod reader;
 mod ring;
 mod routes;
+mod sweep;
 mod table;
 pub mod test_run;
 mod watch;
@@ -68,6 +69,8 @@ pub use reader::ReadStats;
 use reader::{Grace, Reader};
 use ring::Ring;
 pub use routes::gateways;
+use sweep::Sweep;
+pub(crate) use sweep::Swept;
 use table::MappedTable;
 
 /// The oldest kernel that the agent runs on: `bpf_xdp_load_bytes` (5.18) and links for XDP are there,
@@ -319,23 +322,31 @@ impl Kernel {
         Blocks::new(map, settings)
     }
 
-    /// Fills the last batch: every slot in it is closed. Pinned programs go on counting, in new slots: those in the
-    /// batch are told here, and the others by the next agent.
-    pub(crate) fn end(&mut self, batch: &mut Batch) {
+    /// Begins the last sweep. Pinned programs go on counting, in new slots.
+    pub(crate) fn begin_end(&mut self) -> KernelSweep {
         if self.pins.is_none() {
             self.detach();
-            self.sweep(clock::boottime_ns(), SlotState::Closed, batch);
-        } else {
-            let now_ns = clock::boottime_ns();
-            self.reader.set(offset_of!(Settings, handed_over_ns), now_ns);
-            self.reader.settle();
-            self.sweep(now_ns, SlotState::Open, batch);
+            return self.begin_sweep(clock::boottime_ns(), SlotState::Closed);
+        }
+        let now_ns = clock::boottime_ns();
+        self.reader.set(offset_of!(Settings, handed_over_ns), now_ns);
+        self.reader.settle();
+        self.begin_sweep(now_ns, SlotState::Open)
+    }
+
+    /// Fills the batch with the next of the last sweep: every slot in it is closed. Those of pinned programs that are not in
+    /// it are told by the next agent.
+    pub(crate) fn end_on(&mut self, sweep: &mut KernelSweep, room: usize, batch: &mut Batch) -> Swept {
+        let swept = self.sweep_on(sweep, room, batch);
+        if self.pins.is_some() {
             // What left the table meanwhile is nowhere else.
+            let now_ns = sweep.sweep.now_ns;
             batch.slots.retain(|update| update.state == SlotState::Closed || update.slot.first_seen_ns < now_ns);
         }
         for update in &mut batch.slots {
             update.state = SlotState::Closed;
         }
+        swept
     }
 
     /// Turns the loaded programs into a source with a batch every `tick_millis`.
@@ -377,9 +388,19 @@ impl Kernel {
         self.reader.totals()
     }
 
-    /// Moves what waits in the ring into the batch.
-    pub(crate) fn drain_ring(&mut self, batch: &mut Batch) {
-        self.reader.drain_ring(batch);
+    /// Moves what waits in the ring into the batch, at most `records_max` records. Says whether more waits.
+    pub(crate) fn drain_ring(&mut self, records_max: usize, batch: &mut Batch) -> bool {
+        self.reader.drain_ring(self.room(records_max), batch)
+    }
+
+    /// Puts what was drained of the ring alone into the form of a sweep's part.
+    pub(crate) fn complete(&mut self, batch: &mut Batch) {
+        self.reader.complete(batch);
+    }
+
+    /// What an earlier agent told is told apart by all that the first sweep brings at once.
+    fn room(&self, room: usize) -> usize {
+        if self.earlier.is_some() { usize::MAX } else { room }
     }
 
     /// Samples what a level leaves of the settings, from the next packet on.
@@ -387,15 +408,35 @@ impl Kernel {
         set_sampling(&self.reader, &rung.sample(&self.sample));
     }
 
-    /// See `Reader::sweep`.
-    pub(crate) fn sweep(&mut self, now_ns: u64, state: SlotState, batch: &mut Batch) {
-        let seen = self.reader.totals().counter(Counter::PacketsSeen);
-        self.reader.sweep(now_ns, state, batch);
-        self.handover.set_packets_read(seen);
-        if let Some(earlier) = self.earlier.take() {
-            earlier.forget_told(&mut batch.slots);
-        }
+    pub(crate) fn begin_sweep(&mut self, now_ns: u64, state: SlotState) -> KernelSweep {
+        let packets_seen = self.reader.totals().counter(Counter::PacketsSeen);
+        KernelSweep { packets_seen, sweep: self.reader.begin_sweep(now_ns, state) }
     }
+
+    /// See `Reader::sweep_on`.
+    pub(crate) fn sweep_on(&mut self, sweep: &mut KernelSweep, room: usize, batch: &mut Batch) -> Swept {
+        let swept = self.reader.sweep_on(&mut sweep.sweep, self.room(room), batch);
+        if swept == Swept::Whole {
+            self.handover.set_packets_read(sweep.packets_seen);
+            if let Some(earlier) = self.earlier.take() {
+                earlier.forget_told(&mut batch.slots);
+            }
+        }
+        swept
+    }
+
+    /// A whole sweep in one batch.
+    pub(crate) fn sweep(&mut self, now_ns: u64, state: SlotState, batch: &mut Batch) {
+        let mut sweep = self.begin_sweep(now_ns, state);
+        while self.sweep_on(&mut sweep, usize::MAX, batch) == Swept::Part {}
+    }
+}
+
+/// A sweep that goes on, and what the programs had seen when it began.
+#[derive(Debug)]
+pub(crate) struct KernelSweep {
+    sweep: Sweep,
+    packets_seen: u64,
 }
 
 fn set_sampling(reader: &Reader, sample: &SampleSettings) {

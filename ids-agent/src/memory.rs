@@ -21,5 +21,16 @@ pub(crate) fn keep_little() {
     }
 }
 
+/// Gives back whole pages that are free between blocks in use: some milliseconds, in which nobody allocates.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the allocator is asked by a call to C")]
+pub(crate) fn give_back() {
+    // SAFETY: it may be called at any time, from any thread.
+    unsafe { libc::malloc_trim(0) };
+}
+
 #[cfg(not(target_env = "gnu"))]
 pub(crate) const fn keep_little() {}
+
+#[cfg(not(target_env = "gnu"))]
+pub(crate) const fn give_back() {}

@@ -14,9 +14,10 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use crate::{
@@ -62,6 +63,8 @@ pub use suricata::{Care, SuricataKeeper};
 
 /// Batches in the line: one being filled, one being judged, one between.
 const BATCHES: usize = 3;
+/// The parts of a tick follow each other faster than they are judged; a wait for longer is told.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Why the line ended early.
 #[derive(Debug, thiserror::Error)]
@@ -227,10 +230,16 @@ fn read<S: FlowSource>(
                 Batch::default()
             }
             Err(TryRecvError::Empty) => {
-                waits.fetch_add(1, Ordering::Relaxed);
                 badge.waits();
-                let Ok(batch) = recycled.recv() else { return Ok(false) };
-                batch
+                match recycled.recv_timeout(PATIENCE) {
+                    Ok(batch) => batch,
+                    Err(RecvTimeoutError::Disconnected) => return Ok(false),
+                    Err(RecvTimeoutError::Timeout) => {
+                        waits.fetch_add(1, Ordering::Relaxed);
+                        let Ok(batch) = recycled.recv() else { return Ok(false) };
+                        batch
+                    }
+                }
             }
             Err(TryRecvError::Disconnected) => return Ok(false),
         };
@@ -250,7 +259,7 @@ fn read<S: FlowSource>(
         }
         sent.fetch_add(1, Ordering::Relaxed);
         match progress {
-            Progress::Tick => {}
+            Progress::Part | Progress::Tick => {}
             Progress::End => return Ok(true),
         }
     }

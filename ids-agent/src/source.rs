@@ -1,6 +1,6 @@
 //! Where flow slots and payload samples come from: the kernel's table or a capture file.
 //!
-//! A source delivers batches, one per tick of its time axis. All that stands behind a source is
+//! A source delivers batches, one per tick of its time axis, or several where a flood fills it. All that stands behind a source is
 //! the same for both, so live and replay cannot differ but here.
 
 use ids_common::{
@@ -54,7 +54,7 @@ pub struct Sample {
 /// Everything that changed in one tick. Reused from tick to tick.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The tick: every packet in the batch was seen before it.
+    /// The tick: every packet seen before it is in this batch or in an earlier one.
     pub now_ns: u64,
     /// How much is given up from this tick on; a capture's batches give up nothing unless asked to.
     pub effort: Effort,
@@ -137,7 +137,9 @@ impl Totals {
 /// What `next_batch` has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The batch holds one tick.
+    /// The batch holds some of a tick that is too much for one batch: its `now_ns` is still that of the tick before.
+    Part,
+    /// The batch holds one tick, or the rest of it.
     Tick,
     /// The batch holds the last tick: every slot in it is closed.
     End,
@@ -150,6 +152,6 @@ pub trait FlowSource {
     /// Gives up, or takes back, what an effort says of samples and ticks. A capture has been sampled already.
     fn ease(&mut self, _effort: Effort) {}
 
-    /// Clears `batch` and fills it with the next tick.
+    /// Clears `batch` and fills it with the next tick, or with the next part of one.
     fn next_batch(&mut self, batch: &mut Batch) -> Result<Progress, Self::Error>;
 }

@@ -209,7 +209,7 @@ fn rows(path: &Path, filter: &Filter, columns: Columns) -> Result<Vec<Row>, AnyE
         engine.step(&batch, &mut outcome);
         outcome.clear();
         match progress {
-            Progress::Tick => {}
+            Progress::Part | Progress::Tick => {}
             Progress::End => break,
         }
     }

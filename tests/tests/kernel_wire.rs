@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that fails")]
 
 use std::{
+    collections::BTreeMap,
     env,
     io::{BufRead as _, BufReader},
     path::Path,
@@ -17,7 +18,8 @@ use ids_agent::{
 };
 use ids_common::counter::Counter;
 use ids_tests::{
-    capture,
+    capture::{self, Timed},
+    frame::{self, Ipv4},
     netns::{Namespace, run, veth},
     probe::{Need, can_run},
     replay::replay_file,
@@ -125,6 +127,79 @@ fn a_capture_over_veth_gives_the_files_flows_through_generic_xdp() {
 #[test]
 fn a_capture_over_veth_gives_the_files_flows_through_tc() {
     check_wire(Mode::Tc, Mode::Tc);
+}
+
+/// Sources that each send two packets, thousands of others' apart: more slots than the table has.
+const SOURCES: u32 = 20_000;
+/// What a batch may hold: 2,048 slots, and those of the set that fills it.
+const SLOTS_A_BATCH: usize = 2_052;
+
+#[test]
+fn a_tick_that_is_too_much_for_one_batch_comes_in_parts_and_tells_every_packet_once() {
+    if !can_run("ticks in parts", &[Need::Root, Need::Tool("tcpreplay"), Need::Tool("ethtool"), Need::Tool("nsenter")])
+    {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.pcap");
+    let frames: Vec<Timed> = (0..2 * SOURCES)
+        .map(|number| {
+            let [_, high, mid, low] = (number % SOURCES).to_be_bytes();
+            let payload = frame::udp(4_000, 9_000, None, &[7; 20]);
+            let packet = Ipv4::between([10, high, mid, low], [10, 200, 0, 1], frame::UDP).wrap(&payload);
+            Timed::new(u64::from(number) * 10_000, frame::padded(frame::ethernet(frame::IPV4, &packet)))
+        })
+        .collect();
+    capture::write_pcap(&path, capture::ETHERNET, &frames);
+    let (watched, peer) = pair(["", ""]);
+    let flow = FlowSettings::default();
+    let mut source = watched.run(|| {
+        let capture = capture_settings(Mode::Native, Direction::Ingress);
+        let mut kernel = load(&capture);
+        kernel.attach(&capture).unwrap();
+        kernel.into_source(&flow)
+    });
+    let mut sender = peer.command("tcpreplay").args(["--quiet", "--pps=80000", "-i", PEER]).arg(&path).spawn().unwrap();
+
+    let (mut table, mut batch, mut due) = (FlowTable::new(&flow), Batch::default(), Vec::new());
+    let mut flows: BTreeMap<[u8; 16], Vec<u64>> = BTreeMap::new();
+    let (mut parts, mut now_ns, mut ticks_behind) = (0, 0, 0);
+    let stop = source.stop_handle();
+    let totals = loop {
+        let progress = source.next_batch(&mut batch).unwrap();
+        assert!(batch.slots.len() <= SLOTS_A_BATCH, "{} slots", batch.slots.len());
+        assert!(batch.slots.is_sorted_by_key(|update| update.slot.first_seen_ns));
+        assert!(if progress == Progress::Part { batch.now_ns >= now_ns } else { batch.now_ns > now_ns });
+        now_ns = batch.now_ns;
+        parts += u32::from(progress == Progress::Part);
+        table.absorb(&batch);
+        table.due(batch.now_ns, &mut due);
+        if progress == Progress::End {
+            table.finish(&mut due);
+        }
+        for record in due.drain(..).filter(FlowRecord::is_ended) {
+            flows.entry(record.key.src).or_default().push(record.packets());
+        }
+        if progress == Progress::End {
+            break batch.totals;
+        }
+        if progress == Progress::Tick && sender.try_wait().unwrap().is_some() {
+            ticks_behind += 1;
+            if ticks_behind > 2 {
+                stop.stop();
+            }
+        }
+    };
+    assert!(sender.wait().unwrap().success());
+    assert!(parts > 0, "all of it in whole ticks");
+    let lost = totals.counter(Counter::SlotsLostPackets);
+    println!("{parts} parts, {lost} packets of slots that found the ring full");
+    assert_eq!(totals.counter(Counter::PacketsSeen), u64::from(2 * SOURCES));
+    assert_eq!(flows.values().flatten().sum::<u64>() + lost, u64::from(2 * SOURCES));
+    if lost == 0 {
+        assert_eq!(flows.len(), SOURCES as usize);
+        assert!(flows.values().all(|packets| packets == &[2]), "{flows:?}");
+    }
 }
 
 #[test]

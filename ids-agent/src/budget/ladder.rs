@@ -270,12 +270,6 @@ impl Tables {
         Self { halvings: self.halvings.saturating_sub(1) }
     }
 
-    /// The bound that is left of one.
-    pub const fn of(self, entries_max: usize) -> usize {
-        let left = entries_max >> self.halvings;
-        if left == 0 { 1 } else { left }
-    }
-
     pub fn share(self) -> f64 {
         1.0 / f64::from(1u32 << self.halvings)
     }
@@ -336,9 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_never_cut_to_nothing() {
-        assert_eq!(Tables::SMALLEST.of(8), 1);
-        assert_eq!(Tables::WHOLE.smaller().of(4_096), 2_048);
+    fn tables_are_never_cut_below_the_smallest() {
         assert_eq!(Tables::SMALLEST.smaller(), Tables::SMALLEST);
         assert_eq!(Tables::WHOLE.larger(), Tables::WHOLE);
     }

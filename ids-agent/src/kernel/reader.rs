@@ -16,7 +16,8 @@ use super::{
     WORD,
     mapping::Mapping,
     ring::Ring,
-    table::{MappedTable, Pass},
+    sweep::{Sweep, Swept},
+    table::MappedTable,
 };
 use crate::{
     clock,
@@ -34,6 +35,9 @@ pub(super) enum Grace {
     /// slot that makes room goes through the ring.
     Unavailable,
 }
+
+/// What the smallest record of the ring takes, with its header.
+const RECORD_BYTES_MIN: usize = 80;
 
 /// What the reader of the table met since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,42 +108,99 @@ impl Reader {
         totals
     }
 
-    /// Moves what waits in the ring into the batch.
-    pub(super) fn drain_ring(&mut self, batch: &mut Batch) {
+    /// Moves what waits in the ring into the batch, at most `records_max` records. Says whether more waits.
+    pub(super) fn drain_ring(&mut self, records_max: usize, batch: &mut Batch) -> bool {
+        let written = self.ring_written();
+        self.drain_ring_to(written, records_max, batch)
+    }
+
+    /// The same up to a position of the writers. A record that is still being written is not waited for.
+    fn drain_ring_to(&mut self, position: u64, records_max: usize, batch: &mut Batch) -> bool {
         let fill = self.ring_fill();
         self.stats.ring_fill_bytes = fill;
         self.stats.ring_fill_max_bytes = self.stats.ring_fill_max_bytes.max(fill);
-        // The smallest record takes 80 bytes with its header: more cannot have waited.
-        self.ring.drain(self.ring.bytes() as usize / 80, batch);
+        let room = records_max.min(self.ring.bytes() as usize / RECORD_BYTES_MIN);
+        self.ring.drain(room, batch) == room && self.ring_read() < position
     }
 
     fn ring_fill(&self) -> u64 {
-        let words = self.ring_positions.words();
-        let position = |at: usize| words.get(at).map_or(0, |word| word.load(Ordering::Acquire));
-        let read = position(0);
-        position(rustix::param::page_size() / WORD).saturating_sub(read)
+        self.ring_written().saturating_sub(self.ring_read())
     }
 
-    /// Brings the batch up to date: everything that packets seen before `now_ns` did is in it, and
-    /// some of what later ones did.
-    ///
-    /// A program that read its clock before `now_ns` has ended by the grace period's end, so the
-    /// copies made behind it hold that packet. Only then may the programs overwrite slots last seen
-    /// before `now_ns` without sending them. The ring comes last: a slot that made room for one of
-    /// the copied is in it.
-    pub(super) fn sweep(&mut self, now_ns: u64, state: SlotState, batch: &mut Batch) {
-        let vouched = self.await_grace();
-        let Pass { copied, busy } = self.table.read_changed(state, &mut batch.slots);
-        self.drain_ring(batch);
-        if vouched && busy == 0 {
-            self.set(offset_of!(Settings, swept_before_ns), now_ns);
+    /// The most records that can wait in the ring now.
+    fn records_waiting(&self) -> usize {
+        self.ring_fill() as usize / RECORD_BYTES_MIN
+    }
+
+    fn ring_read(&self) -> u64 {
+        self.ring_position(0)
+    }
+
+    fn ring_written(&self) -> u64 {
+        self.ring_position(rustix::param::page_size() / WORD)
+    }
+
+    fn ring_position(&self, at: usize) -> u64 {
+        self.ring_positions.words().get(at).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// Begins to bring batches up to date; see `Sweep`.
+    pub(super) fn begin_sweep(&mut self, now_ns: u64, state: SlotState) -> Sweep {
+        Sweep::new(now_ns, state, self.await_grace())
+    }
+
+    /// Fills the batch with what comes next of a sweep; says whether that was the last of it. Some `room` slots and
+    /// samples, at most half of them from the ring.
+    pub(super) fn sweep_on(&mut self, sweep: &mut Sweep, room: usize, batch: &mut Batch) -> Swept {
+        let before = batch.slots.len();
+        let from_ring = room.div_ceil(2);
+        let ring_left = if sweep.holds_back() {
+            let left = self.drain_ring_to(sweep.ring_until, from_ring, batch);
+            sweep.left_since(batch.slots.get(before..).unwrap_or(&[]));
+            if !left {
+                sweep.hand_over(&mut batch.slots);
+            }
+            left
+        } else {
+            let from_table = room - self.records_waiting().min(from_ring);
+            sweep.is_read = self.table.read_changed(&mut sweep.pass, from_table, sweep.state, &mut batch.slots);
+            let copied = before..batch.slots.len();
+            sweep.ring_until = self.ring_written();
+            let left = self.drain_ring_to(sweep.ring_until, from_ring, batch);
+            if left {
+                sweep.hold_back(batch.slots.drain(copied));
+                sweep.left_since(batch.slots.get(before..).unwrap_or(&[]));
+            }
+            left
+        };
+        self.complete(batch);
+        if ring_left || !sweep.is_read {
+            return Swept::Part;
+        }
+        if sweep.vouched && sweep.pass.busy == 0 {
+            self.set(offset_of!(Settings, swept_before_ns), sweep.now_ns);
         }
         self.stats.sweeps += 1;
-        self.stats.slots_copied += copied;
-        self.stats.slots_busy += busy;
-        batch.now_ns = now_ns;
-        batch.totals = self.totals();
+        self.stats.slots_copied += sweep.pass.copied;
+        self.stats.slots_busy += sweep.pass.busy;
+        batch.now_ns = sweep.now_ns;
+        Swept::Whole
+    }
+
+    /// Puts the batch's slots into order, and the counters of now beside them.
+    pub(super) fn complete(&mut self, batch: &mut Batch) {
         self.order(&mut batch.slots);
+        batch.totals = self.totals();
+        // What a flood made them grow by they do not need behind it.
+        keep_room_for(&mut batch.slots);
+        keep_room_for(&mut batch.samples);
+        keep_room_for(&mut batch.payloads);
+    }
+
+    /// A whole sweep in one batch.
+    pub(super) fn sweep(&mut self, now_ns: u64, state: SlotState, batch: &mut Batch) {
+        let mut sweep = self.begin_sweep(now_ns, state);
+        while self.sweep_on(&mut sweep, usize::MAX, batch) == Swept::Part {}
     }
 
     /// Puts slots into time order, and into one order whatever the hash secret was. Slots are large,
@@ -155,6 +216,7 @@ impl Reader {
         self.ordered.clear();
         self.ordered.extend(self.numbers.iter().filter_map(|(_, at)| slots.get(*at as usize).copied()));
         mem::swap(slots, &mut self.ordered);
+        keep_room_for(&mut self.ordered);
     }
 
     fn await_grace(&mut self) -> bool {
@@ -198,6 +260,14 @@ impl Reader {
             let others = word.load(Ordering::Relaxed) & !(0xff << shift);
             word.store(others | u64::from(index) << shift, Ordering::Release);
         }
+    }
+}
+
+/// Gives back what a vector has far beyond what is in it.
+fn keep_room_for<T>(vector: &mut Vec<T>) {
+    const SPARE_FACTOR: usize = 8;
+    if vector.capacity() > SPARE_FACTOR * vector.len().max(64) {
+        vector.shrink_to(2 * vector.len());
     }
 }
 

@@ -37,12 +37,13 @@ pub(super) struct MappedTable {
     read: Vec<u64>,
 }
 
-/// What one pass over the table met.
+/// What a pass over the table met, and how far it came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pass {
     pub(super) copied: u64,
     /// Slots left unread because a program kept writing them.
     pub(super) busy: u64,
+    next_set: usize,
 }
 
 impl MappedTable {
@@ -51,11 +52,22 @@ impl MappedTable {
         Self { mapping, sets_per_cpu: sets_per_cpu as usize, read: vec![0; slots] }
     }
 
-    /// Appends every slot that changed since it was read last.
-    pub(super) fn read_changed(&mut self, state: SlotState, into: &mut Vec<SlotUpdate>) -> Pass {
-        let mut pass = Pass::default();
+    /// Appends slots that changed since they were read last: the next of the pass, until `room` of them are filled or a few
+    /// more. Says whether that was the last of the table.
+    pub(super) fn read_changed(
+        &mut self,
+        pass: &mut Pass,
+        room: usize,
+        state: SlotState,
+        into: &mut Vec<SlotUpdate>,
+    ) -> bool {
+        let full = into.len().saturating_add(room);
         let sets = self.mapping.words().chunks_exact(SET_WORDS);
-        for (index, (set, read)) in sets.zip(self.read.chunks_exact_mut(WAYS)).enumerate() {
+        for (index, (set, read)) in sets.zip(self.read.chunks_exact_mut(WAYS)).enumerate().skip(pass.next_set) {
+            if into.len() >= full {
+                return false;
+            }
+            pass.next_set = index + 1;
             let sequences = set.get(SEQUENCES_AT..SEQUENCES_AT + WAYS).unwrap_or(&[]);
             let slots = set.get(SLOTS_AT..).unwrap_or(&[]).chunks_exact(SLOT_WORDS);
             for ((sequence, words), read) in sequences.iter().zip(slots).zip(read) {
@@ -70,7 +82,7 @@ impl MappedTable {
                 }
             }
         }
-        pass
+        true
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     detect::EngineStats,
     http::{BudgetGauge, ManagedMetrics, Metrics},
     kernel::cost::{Counting, RunTime},
-    sandbox,
+    memory, sandbox,
     sink::{Line, Rank},
     source::{Totals, blind::BlindCause},
     supervisor::{Badge, Roster},
@@ -33,6 +33,8 @@ use crate::{
 
 /// How often it looks at what is seen; each second look is a sample.
 const LOOK_EVERY: Duration = Duration::from_nanos(SAMPLE_EVERY_NS / 2);
+/// Share of the memory budget beyond which what is free between blocks in use is given back before each sample.
+const MEMORY_TIGHT: f64 = 0.75;
 /// Of so many samples one measures what the kernel programs cost: measuring costs too.
 const MEASURED_OF: u64 = 16;
 /// What a packet costs where the kernel does not tell: three times what was measured on the machine of docs/performance.md.
@@ -200,6 +202,9 @@ impl Keeper {
 
     fn govern(&mut self, now_ns: u64) {
         let Some(governor) = &mut self.parts.governor else { return };
+        if self.decision.is_some_and(|decision| decision.memory_load > MEMORY_TIGHT) {
+            memory::give_back();
+        }
         let (board, files) = (&self.parts.board, &self.parts.files);
         let Some((sample, gauge)) = self.meter.sample(now_ns, board, files, self.parts.suricata.as_ref()) else {
             return;

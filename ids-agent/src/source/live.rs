@@ -9,7 +9,7 @@ use std::sync::{
 use crate::{
     budget::Effort,
     clock,
-    kernel::{Kernel, KernelError},
+    kernel::{Kernel, KernelError, KernelSweep, Swept},
     source::{Batch, FlowSource, Progress, SlotState},
 };
 
@@ -30,11 +30,11 @@ impl StopHandle {
     }
 }
 
-/// Evicted slots in a batch from which on the ring is left to the tick's end; what it then cannot
-/// take the programs count as lost. Seven megabytes of slots a batch.
-const SLOTS_DRAINED_MAX: usize = 32_768;
+/// Slots, or samples, with which a batch is handed over before its tick is complete. What a tick brings is then worth no more memory under a flood than at a home's rates, however much the kernel's table and
+/// the ring hold; when nobody takes batches the ring fills, and the programs count what they drop.
+const BATCH_FULL: usize = 2_048;
 
-/// The kernel's flow table, a batch a tick.
+/// The kernel's flow table, a batch a tick, or several.
 ///
 /// Every packet seen before a batch's `now_ns` is in that batch or an earlier one. Packets of the few
 /// milliseconds that reading took may be in it too.
@@ -45,26 +45,31 @@ pub struct LiveSource {
     tick_ns: u64,
     tick_set_ns: u64,
     tick_end_ns: u64,
-    slots_drained_max: usize,
+    /// End of the last tick that was handed over whole.
+    told_ns: u64,
     stopped: Arc<AtomicBool>,
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     Running,
+    /// A tick is being read.
+    Sweeping(KernelSweep),
+    Ending(KernelSweep),
     Ended,
 }
 
 impl LiveSource {
     pub(crate) fn new(kernel: Kernel, tick_ns: u64) -> Self {
         let tick_ns = tick_ns.max(1);
+        let tick_end_ns = tick_after(clock::boottime_ns(), tick_ns);
         Self {
             kernel,
             tick_ns,
             tick_set_ns: tick_ns,
-            slots_drained_max: SLOTS_DRAINED_MAX,
-            tick_end_ns: tick_after(clock::boottime_ns(), tick_ns),
+            tick_end_ns,
+            told_ns: tick_end_ns.saturating_sub(tick_ns),
             stopped: Arc::default(),
             state: State::Running,
         }
@@ -72,6 +77,12 @@ impl LiveSource {
 
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle { stopped: Arc::clone(&self.stopped) }
+    }
+
+    /// Hands over what was drained of the ring alone.
+    fn part(&mut self, batch: &mut Batch) -> Progress {
+        self.kernel.complete(batch);
+        Progress::Part
     }
 
     /// For metrics and logs: attachments, sizes and what reading met.
@@ -87,39 +98,62 @@ impl FlowSource for LiveSource {
         let rung = effort.level.rung();
         self.kernel.ease_sampling(rung);
         self.tick_ns = self.tick_set_ns.saturating_mul(u64::from(rung.tick_times));
-        self.slots_drained_max = effort.tables.of(SLOTS_DRAINED_MAX);
     }
 
     fn next_batch(&mut self, batch: &mut Batch) -> Result<Progress, KernelError> {
         batch.clear();
-        if batch.slots.capacity() > 4 * self.slots_drained_max {
-            batch.slots.shrink_to(self.slots_drained_max);
-        }
-        if self.state == State::Ended {
-            return Err(KernelError::Ended);
-        }
+        batch.now_ns = self.told_ns;
         loop {
+            match &mut self.state {
+                State::Ended => return Err(KernelError::Ended),
+                State::Ending(sweep) => {
+                    return Ok(match self.kernel.end_on(sweep, room(batch), batch) {
+                        Swept::Part => Progress::Part,
+                        Swept::Whole => {
+                            self.state = State::Ended;
+                            Progress::End
+                        }
+                    });
+                }
+                State::Sweeping(sweep) => {
+                    return Ok(match self.kernel.sweep_on(sweep, room(batch), batch) {
+                        Swept::Part => Progress::Part,
+                        Swept::Whole => {
+                            self.state = State::Running;
+                            self.told_ns = batch.now_ns;
+                            Progress::Tick
+                        }
+                    });
+                }
+                State::Running => {}
+            }
             if self.stopped.load(Ordering::Acquire) {
-                self.kernel.end(batch);
-                self.state = State::Ended;
-                return Ok(Progress::End);
+                self.state = State::Ending(self.kernel.begin_end());
+                continue;
             }
             let now_ns = clock::boottime_ns();
             self.kernel.look(now_ns);
             if now_ns >= self.tick_end_ns {
                 // After a suspension, or on a machine too busy, ticks are left out, not made up for.
                 let end = now_ns - now_ns % self.tick_ns;
-                self.kernel.sweep(end, SlotState::Open, batch);
                 self.tick_end_ns = end + self.tick_ns;
-                return Ok(Progress::Tick);
+                self.state = State::Sweeping(self.kernel.begin_sweep(end, SlotState::Open));
+                if room(batch) < BATCH_FULL / 2 {
+                    return Ok(self.part(batch));
+                }
+                continue;
             }
-            // Under a flood the ring fills, and the programs count what they drop: memory stays bounded.
-            if batch.slots.len() < self.slots_drained_max {
-                self.kernel.drain_ring(batch);
+            if self.kernel.drain_ring(room(batch), batch) {
+                return Ok(self.part(batch));
             }
             clock::sleep_until_boottime(self.tick_end_ns.min(now_ns + DRAIN_EVERY_NS));
         }
     }
+}
+
+/// What a batch still takes.
+fn room(batch: &Batch) -> usize {
+    BATCH_FULL.saturating_sub(batch.slots.len().max(batch.samples.len()))
 }
 
 fn tick_after(now_ns: u64, tick_ns: u64) -> u64 {

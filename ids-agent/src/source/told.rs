@@ -44,7 +44,7 @@ impl<S: FlowSource> FlowSource for ToldSource<S> {
     fn next_batch(&mut self, batch: &mut Batch) -> Result<Progress, S::Error> {
         let progress = self.inner.next_batch(batch)?;
         let is_due = |event: &EveEvent| match progress {
-            Progress::Tick => event.at_ns < batch.now_ns,
+            Progress::Part | Progress::Tick => event.at_ns < batch.now_ns,
             Progress::End => true,
         };
         while self.events.last().is_some_and(is_due) {
