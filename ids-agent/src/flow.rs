@@ -16,6 +16,7 @@ use serde::Serialize;
 mod expiry;
 mod joined;
 mod oldest;
+mod orphans;
 mod side;
 mod table;
 

@@ -12,7 +12,7 @@
 //!   such a handshake begins a new flow. The other direction's chain stays with the old flow to
 //!   its own end.
 
-use std::{collections::VecDeque, hash::BuildHasher};
+use std::hash::BuildHasher;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
@@ -30,6 +30,7 @@ use crate::{
         expiry::Expiry,
         joined::{Flow, NONE, pair},
         oldest::{Oldest, Rank},
+        orphans::Orphans,
         side::{Growth, Piece, Side},
     },
     source::{Batch, SlotState, SlotUpdate},
@@ -78,10 +79,8 @@ pub struct FlowTable {
     due: Vec<Due>,
     buckets: Vec<(u64, Vec<u32>)>,
     evicted: Vec<FlowRecord>,
-    /// Slots of evicted flows that may still grow, in their state at the eviction.
-    orphans: HashTable<Orphan>,
-    /// When to forget which of them: by key, CPU and beginning.
-    orphans_until: VecDeque<(u64, FlowKey, u32, u64)>,
+    /// Slots of evicted flows that may still grow.
+    orphans: Orphans,
     stats: FlowStats,
 }
 
@@ -89,11 +88,6 @@ pub struct FlowTable {
 struct Arrival {
     first_seen_ns: u64,
     position: u32,
-}
-
-struct Orphan {
-    cpu: u32,
-    slot: Box<FlowSlot>,
 }
 
 struct Due {
@@ -147,8 +141,7 @@ impl FlowTable {
             due: Vec::new(),
             buckets: Vec::new(),
             evicted: Vec::new(),
-            orphans: HashTable::new(),
-            orphans_until: VecDeque::new(),
+            orphans: Orphans::new(secret),
             stats: FlowStats::default(),
         }
     }
@@ -182,7 +175,7 @@ impl FlowTable {
         }
         self.arrivals = arrivals;
         self.now_ns = batch.now_ns;
-        self.forget_orphans();
+        self.orphans.expire(self.now_ns);
     }
 
     /// Writes the records that are up for judgement at `now_ns`, in the order of their flows'
@@ -218,7 +211,6 @@ impl FlowTable {
         }
         self.write_sorted(out);
         self.orphans.clear();
-        self.orphans_until.clear();
     }
 
     pub fn stats(&self) -> FlowStats {
@@ -260,16 +252,16 @@ impl FlowTable {
             return;
         }
         let mut piece = Piece::new(update);
-        if let Some(before) = self.take_orphan(&slot.key, update.cpu, slot.first_seen_ns) {
-            if slot.packets <= before.packets {
+        if let Some(orphan) = self.orphans.take(&slot.key, update.cpu, slot.first_seen_ns) {
+            if slot.packets <= orphan.slot.packets {
                 self.stats.slots_stale += 1;
                 if update.state == SlotState::Open {
-                    self.put_orphan(update.cpu, before);
+                    self.orphans.put_back(orphan);
                 }
                 return;
             }
             self.stats.slots_resumed += 1;
-            piece = Piece::resumed(update, &before);
+            piece = Piece::resumed(update, &orphan.slot);
         }
         let at = match self.place(head, direction, &piece.slot) {
             Some(at) => at,
@@ -360,50 +352,11 @@ impl FlowTable {
         }
         for (cpu, known) in orphans {
             let until_ns = known.last_seen_ns.max(self.now_ns).saturating_add(self.silence_ns);
-            self.take_orphan(&known.key, cpu, known.first_seen_ns);
-            self.put_orphan(cpu, Box::new(known));
-            self.orphans_until.push_back((until_ns, known.key, cpu, known.first_seen_ns));
+            let orphans_max = self.flows_max.saturating_mul(ORPHANS_PER_FLOW).max(ORPHANS_MIN);
+            self.stats.slots_forgotten += self.orphans.put(cpu, known, until_ns, orphans_max);
         }
         self.leave(at, FlowEnd::Evicted, record.as_ref());
         self.evicted.extend(record);
-    }
-
-    /// Takes out what an evicted flow already holds of a slot.
-    fn take_orphan(&mut self, key: &FlowKey, cpu: u32, first_seen_ns: u64) -> Option<Box<FlowSlot>> {
-        if self.orphans.is_empty() {
-            return None;
-        }
-        let is_it = |orphan: &Orphan| {
-            orphan.cpu == cpu && orphan.slot.first_seen_ns == first_seen_ns && orphan.slot.key.same(key)
-        };
-        let entry = self.orphans.find_entry(hash(key, &self.secret), is_it).ok()?;
-        Some(entry.remove().0.slot)
-    }
-
-    fn put_orphan(&mut self, cpu: u32, slot: Box<FlowSlot>) {
-        while self.orphans.len() >= self.flows_max.saturating_mul(ORPHANS_PER_FLOW).max(ORPHANS_MIN)
-            && let Some((_, key, cpu, first_seen_ns)) = self.orphans_until.pop_front()
-        {
-            self.stats.slots_forgotten += u64::from(self.take_orphan(&key, cpu, first_seen_ns).is_some());
-        }
-        let secret = self.secret;
-        let hashed = hash(&slot.key, &secret);
-        self.orphans.insert_unique(hashed, Orphan { cpu, slot }, |orphan| hash(&orphan.slot.key, &secret));
-    }
-
-    /// Forgets slots that were silent for so long after their flow's eviction that they cannot go on.
-    fn forget_orphans(&mut self) {
-        while let Some((until_ns, key, cpu, first_seen_ns)) = self.orphans_until.front().copied()
-            && until_ns < self.now_ns
-        {
-            self.orphans_until.pop_front();
-            // It may have gone on and been evicted again, and then stands further back in the queue.
-            if let Some(slot) = self.take_orphan(&key, cpu, first_seen_ns)
-                && slot.last_seen_ns.saturating_add(self.silence_ns) >= self.now_ns
-            {
-                self.put_orphan(cpu, slot);
-            }
-        }
     }
 
     fn mark_changed(&mut self, at: u32) {
@@ -432,6 +385,8 @@ impl FlowTable {
             self.flows[at as usize].bucket = bucket;
             self.expiry.push(bucket, at);
         }
+        let flows = &self.flows;
+        self.expiry.bound(flows.len(), |bucket, flow| flows[flow as usize].bucket == bucket);
     }
 
     fn write_due(&mut self, now_ns: u64, wanted: Wanted, out: &mut Vec<FlowRecord>) {

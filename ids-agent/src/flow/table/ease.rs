@@ -84,7 +84,6 @@ impl FlowTable {
         }
         self.changed = self.changed.iter().map(|&at| moved(at)).filter(|&at| at != NONE).collect();
         (self.arrivals, self.due, self.buckets) = (Vec::new(), Vec::new(), Vec::new());
-        self.orphans.shrink_to_fit(|orphan| hash(&orphan.slot.key, &secret));
-        self.orphans_until.shrink_to_fit();
+        self.orphans.shrink();
     }
 }
