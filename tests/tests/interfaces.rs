@@ -211,6 +211,16 @@ fn renaming_going_down_and_other_sizes_do_not_blind() {
         // Offloads are switched on and off.
         run(watched.command("ethtool").args(["-K", "renamed0", "gro", "on"]));
         watching.sees(&peer, 20);
+
+        // A pair has as many queues at most as the machine has CPUs, and one as it is made.
+        if thread::available_parallelism().unwrap().get() > 1 {
+            for queues in ["2", "1"] {
+                run(peer.command("ethtool").args(["-L", PEER, "tx", "1"]));
+                run(watched.command("ethtool").args(["-L", "renamed0", "rx", queues, "tx", queues]));
+                watching.sees(&peer, 20);
+                assert!(is_seen(watching.source.kernel()), "{queues} queues: {:?}", watching.blind());
+            }
+        }
         assert_eq!(watching.gap(), 0);
 
         // Another interface of the name is the one that is meant.
