@@ -123,7 +123,7 @@ pub(crate) fn in_machine(binary: &Path, kernel: &str) -> Result<()> {
 
     let command = disk::command(kernel.arch, &fetched, &initramfs, &image, Disk::Scratch)?;
     let root = scratch.path();
-    let machine = Machine::boot(command, root.parent().context("a scratch root lies in a folder")?)?;
+    let machine = Machine::boot(&command, root.parent().context("a scratch root lies in a folder")?)?;
     with_last_words(&machine, |life| {
         life.begins(&mut steps)?;
         let wall = Wall::written()?;

@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::{
     musl::{self, Arch},
@@ -23,6 +23,8 @@ use crate::{
 /// How cargo builds what is shipped; Cargo.toml says what it means.
 const PROFILE: &str = "shipped";
 const PROGRAM: &str = "ids-agent";
+/// A package must name somebody (Debian policy, 5.6.2). Nobody has this address (RFC 2606), so that no mail goes astray.
+const NOBODY: &str = "nobody yet <ids-agent@example.invalid>";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,6 +34,9 @@ pub(crate) struct Args {
     /// Takes the programs that were built last, and packs them alone.
     #[arg(long)]
     no_build: bool,
+    /// Who answers for the packages, as `NAME <ADDRESS>`; DEBFULLNAME and DEBEMAIL say it where this does not.
+    #[arg(long, value_name = "NAME <ADDRESS>", value_parser = maintainer)]
+    maintainer: Option<String>,
     /// Installs, runs, upgrades, removes and purges each package in a clean Debian. Takes root.
     #[arg(long)]
     test: bool,
@@ -53,7 +58,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     let out = workspace::target_dir()?.join("package");
     fs::create_dir_all(&out).with_context(|| format!("`{}` cannot be made", out.display()))?;
-    let made = tree::Made::by(&programs, &out)?;
+    let variables = ["DEBFULLNAME", "DEBEMAIL"].map(|variable| std::env::var(variable).ok());
+    let named = match (&args.maintainer, variables) {
+        (Some(named), _) => Some(named.clone()),
+        (None, [Some(name), Some(address)]) => Some(
+            maintainer(&format!("{name} <{address}>"))
+                .map_err(|wanted| anyhow!("DEBFULLNAME and DEBEMAIL: {wanted}"))?,
+        ),
+        (None, _) => None,
+    };
+    if named.is_none() {
+        println!(
+            "package: nobody is named as maintainer (--maintainer, or DEBFULLNAME and DEBEMAIL): for trials, not for others"
+        );
+    }
+    let made = tree::Made::by(&programs, named.unwrap_or_else(|| NOBODY.to_owned()), &out)?;
     let version = tree::version()?;
     for program in &programs {
         let plain = out.join(format!("ids-agent-{version}-{}", program.arch.debian()));
@@ -86,6 +105,18 @@ fn programs(archs: &[Arch], no_build: bool) -> Result<Vec<Program>> {
     Ok(archs.iter().zip(paths).map(|(arch, path)| Program { arch: *arch, path }).collect())
 }
 
+/// One line, as dpkg wants it.
+fn maintainer(text: &str) -> Result<String, String> {
+    let parts = text.strip_suffix('>').and_then(|text| text.split_once(" <"));
+    let is_one = parts.is_some_and(|(name, address)| {
+        !name.trim().is_empty()
+            && !name.contains(['<', '>', '\n'])
+            && address.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty())
+            && !address.contains(['<', '>', ' ', '\n'])
+    });
+    if is_one { Ok(text.to_owned()) } else { Err("`NAME <USER@HOST>` is wanted".to_owned()) }
+}
+
 /// A program that names an interpreter would need libraries of the machine.
 fn check_static(path: &Path) -> Result<()> {
     let bytes = fs::read(path).with_context(|| format!("`{}` is unreadable", path.display()))?;
@@ -105,4 +136,19 @@ fn check_static(path: &Path) -> Result<()> {
 fn sha256(file: &Path) -> Result<String> {
     let said = quiet(Command::new("sha256sum").arg(file))?;
     Ok(said.split(' ').next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NOBODY, maintainer};
+
+    #[test]
+    fn a_maintainer_has_a_name_and_an_address_on_one_line() {
+        for good in ["A. Person <a@example.org>", NOBODY] {
+            assert!(maintainer(good).is_ok(), "{good}");
+        }
+        for bad in ["", "A. Person", "<a@example.org>", "A <a>", "A <@b>", "A\nB: c <a@b>", "A <a@b\n>", "A <a@b> c"] {
+            assert!(maintainer(bad).is_err(), "{bad:?}");
+        }
+    }
 }

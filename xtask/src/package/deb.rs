@@ -47,6 +47,7 @@ fn build_with(program: &Program, made: &Made, version: &str, out: &Path, packing
     let control = String::from_utf8(read(&sources.join("control"))?).context("deploy/debian/control")?;
     let control = control
         .replace("@VERSION@", version)
+        .replace("@MAINTAINER@", &made.maintainer)
         .replace("@ARCH@", arch)
         .replace("@SIZE@", &bytes.div_ceil(1_024).to_string());
     write(&about.join("control"), control.as_bytes())?;

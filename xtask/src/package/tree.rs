@@ -59,11 +59,12 @@ pub(super) fn version() -> Result<String> {
 /// What is the same for every architecture, made once.
 pub(super) struct Made {
     dir: PathBuf,
+    pub(super) maintainer: String,
 }
 
 impl Made {
     /// Lays the tree out, but for the program. Asks the program that runs here for its manual and completions.
-    pub(super) fn by(programs: &[Program], out: &Path) -> Result<Self> {
+    pub(super) fn by(programs: &[Program], maintainer: String, out: &Path) -> Result<Self> {
         let own = programs.iter().find(|program| program.arch.is_native());
         let own = own.context(
             "the manual and the completions come from the program for this machine: name its architecture, too",
@@ -73,7 +74,7 @@ impl Made {
         if dir.exists() {
             fs::remove_dir_all(&dir).with_context(|| format!("`{}` cannot be removed", dir.display()))?;
         }
-        let made = Self { dir };
+        let made = Self { dir, maintainer };
         for (from, to, form) in FILES {
             made.put(to, &read(&root.join(from))?, form)?;
         }

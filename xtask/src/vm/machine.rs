@@ -19,6 +19,8 @@ use crate::{debian::Debian, process::Group};
 const LINE: &str = "ids-control";
 /// For the kernel and systemd to begin, and to end.
 const BOOT_PATIENCE: Duration = Duration::from_secs(120);
+/// For all that is done with it.
+const LIFE_SECS: &str = "900";
 /// For one command.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -64,9 +66,12 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Starts the emulator and waits until somebody answers; what the console prints and the socket of the line go to `dir`.
-    pub(crate) fn boot(mut command: Command, dir: &Path) -> Result<Self> {
+    pub(crate) fn boot(machine: &Command, dir: &Path) -> Result<Self> {
         let (socket, console) = (dir.join("control"), dir.join("console"));
         let log = File::create(&console).with_context(|| format!("`{}` cannot be made", console.display()))?;
+        // Should this process end by force, the machine does not outlive it for long.
+        let mut command = Command::new("timeout");
+        command.arg("--kill-after=5").arg(LIFE_SECS).arg(machine.get_program()).args(machine.get_args());
         command.args(["-device", "virtio-serial-pci", "-chardev"]);
         command.arg(format!("socket,id=control,server=on,wait=off,path={}", socket.display()));
         command.args(["-device", &format!("virtserialport,chardev=control,name={LINE}")]);
