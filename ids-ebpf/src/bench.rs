@@ -10,6 +10,12 @@ fn bench_empty(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
+/// Sends the packet out of the interface that it is said to have come from.
+#[xdp(frags)]
+fn bench_send(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_TX
+}
+
 /// The whole program on a packet whose IPv4 source address is drawn anew each time.
 #[xdp(frags)]
 fn bench_random(ctx: XdpContext) -> u32 {

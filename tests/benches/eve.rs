@@ -1,13 +1,11 @@
 //! What following eve.json costs: lines a second that one thread reads, parses and counts, over the mix of a gateway.
-//! Prints JSON. `bench-eve [FILE]`; without a file it makes one of its own.
-#![expect(clippy::unwrap_used, reason = "a bench stops at the first thing that fails")]
+//! `ids-bench eve [FILE]`; without a file it makes one of its own.
 
 use std::{
     fs::File,
     hint::black_box,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use ids_agent::{
@@ -15,7 +13,9 @@ use ids_agent::{
     eve::{EveReader, Lines, Start},
 };
 use ids_tests::eve;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::rounds::{bounded, secs, spread};
 
 const ROUNDS: usize = 9;
 const LINES: u64 = 400_000;
@@ -23,29 +23,21 @@ const READ_BYTES: usize = 256 << 10;
 /// Microseconds a line: 50,000 lines a second on one core.
 const BAR_US: f64 = 20.0;
 
-fn main() {
+pub(crate) fn run(args: &[String]) -> Value {
     let made = tempfile::tempdir().unwrap();
-    let path = std::env::args_os().nth(1).map_or_else(|| make(&made.path().join("eve.json")), PathBuf::from);
+    let path = args.first().map_or_else(|| make(&made.path().join("eve.json")), PathBuf::from);
     // One round warms the page cache.
     let (lines, bytes) = follow(&path);
-    let mut followed: Vec<f64> = (0..ROUNDS).map(|_| timed(lines, || follow(&path))).collect();
-    let mut cut: Vec<f64> = (0..ROUNDS).map(|_| timed(lines, || cut(&path))).collect();
-    followed.sort_by(f64::total_cmp);
-    cut.sort_by(f64::total_cmp);
-    let ratio = |rounds: &[f64], bar: Option<f64>| {
-        let mut told = json!({ "median": rounds[ROUNDS / 2], "low": rounds[0], "high": rounds[ROUNDS - 1] });
-        if let Some(bar) = bar {
-            told["bar"] = json!(bar);
-        }
-        told
-    };
-    let told = json!({
+    let (mut followed, mut alone) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        followed.push(timed(lines, || follow(&path)));
+        alone.push(timed(lines, || cut(&path)));
+    }
+    json!({
         "lines": lines,
         "bytes_per_line": bytes / lines.max(1),
-        "lines_per_sec": (1e6 / followed[ROUNDS / 2]).round(),
-        "ratios": { "us_per_line": ratio(&followed, Some(BAR_US)), "us_per_line_cut_alone": ratio(&cut, None) },
-    });
-    println!("{told}");
+        "ratios": { "us_per_line": bounded(followed, BAR_US), "us_per_line_cut_alone": spread(alone) },
+    })
 }
 
 fn make(path: &Path) -> PathBuf {
@@ -76,8 +68,5 @@ fn cut(path: &Path) -> (u64, u64) {
 }
 
 fn timed(lines: u64, run: impl FnOnce() -> (u64, u64)) -> f64 {
-    let begin = Instant::now();
-    let done = run();
-    assert_eq!(done.0, lines);
-    begin.elapsed().as_secs_f64() * 1e6 / lines as f64
+    secs(|| assert_eq!(run().0, lines)) * 1e6 / lines as f64
 }

@@ -1,8 +1,7 @@
 //! Measures the kernel program by BPF_PROG_TEST_RUN against an empty XDP program, in interleaved
-//! rounds, and prints medians as JSON. Needs root; sends no packet.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a bench stops at the first thing that fails")]
+//! rounds. Needs root; sends no packet.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ids_agent::{
     config::{CaptureSettings, FlowSettings, SampleSettings},
@@ -11,7 +10,9 @@ use ids_agent::{
 };
 use ids_common::block::{BlockEntry, BlockKey};
 use ids_tests::frame;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::rounds::{over, spread};
 
 const ROUNDS: usize = 9;
 /// Programs stay small enough for every kernel's verifier.
@@ -42,19 +43,19 @@ enum Holds {
 
 const CASES: [Case; 10] = [
     Case { name: "empty", entry: Entry::Empty, flows: 1, blocks: Holds::Nothing, bar: None },
-    Case { name: "hot", entry: Entry::Xdp, flows: 1, blocks: Holds::Nothing, bar: Some(4.0) },
+    Case { name: "hot", entry: Entry::Xdp, flows: 1, blocks: Holds::Nothing, bar: Some(3.5) },
     Case { name: "hot_others_blocked", entry: Entry::Xdp, flows: 1, blocks: Holds::Others, bar: None },
     Case { name: "hot_dropped", entry: Entry::Xdp, flows: 1, blocks: Holds::This, bar: None },
     Case { name: "tc_hot", entry: Entry::TcIngress, flows: 1, blocks: Holds::Nothing, bar: None },
-    Case { name: "flows_4096", entry: Entry::Random, flows: 4_096, blocks: Holds::Nothing, bar: None },
-    Case { name: "flows_16384", entry: Entry::Random, flows: 16_384, blocks: Holds::Nothing, bar: None },
-    Case { name: "flows_65536", entry: Entry::Random, flows: 65_536, blocks: Holds::Nothing, bar: Some(9.0) },
+    Case { name: "4k", entry: Entry::Random, flows: 4_096, blocks: Holds::Nothing, bar: None },
+    Case { name: "16k", entry: Entry::Random, flows: 16_384, blocks: Holds::Nothing, bar: None },
+    Case { name: "64k", entry: Entry::Random, flows: 65_536, blocks: Holds::Nothing, bar: Some(8.0) },
     Case { name: "new_flows_swept", entry: Entry::Random, flows: 1 << 24, blocks: Holds::Nothing, bar: None },
     Case { name: "new_flows_ring_full", entry: Entry::Random, flows: 1 << 24, blocks: Holds::Nothing, bar: None },
 ];
 
-fn main() {
-    let repeat = std::env::args().nth(1).map_or(REPEAT, |arg| arg.parse().expect("repeats: a number"));
+pub(crate) fn run(args: &[String]) -> Value {
+    let repeat = args.first().map_or(REPEAT, |arg| arg.parse().expect("repeats: a number"));
     let frame = frame::ethernet(
         0x0800,
         &frame::Ipv4::between([10, 0, 0, 1], [10, 0, 0, 2], 6)
@@ -93,15 +94,13 @@ fn main() {
     let mut cases = serde_json::Map::new();
     for (case, samples) in CASES.iter().zip(&samples) {
         let ns: Vec<f64> = samples.iter().map(ns).collect();
-        cases.insert(case.name.to_string(), json!({ "ns": spread(ns.clone()).1 }));
+        cases.insert(case.name.to_string(), json!({ "ns": spread(ns.clone()) }));
         if case.entry != Entry::Empty {
-            // Within a round, so that a slow round slows both.
-            let (low, median, high) = spread(ns.iter().zip(&empty).map(|(ns, empty)| ns / empty).collect());
-            ratios
-                .insert(case.name.to_string(), json!({ "median": median, "low": low, "high": high, "bar": case.bar }));
+            let mut ratio = spread(over(&ns, &empty));
+            ratio["bar"] = json!(case.bar);
+            ratios.insert(format!("{}_over_empty", case.name), ratio);
         }
     }
-    let reading = reading(&frame);
     let size = |entry| {
         let size = runs.first().unwrap().size(entry).expect("program information");
         json!({ "verified_instructions": size.verified_instructions, "jited_bytes": size.jited_bytes })
@@ -117,16 +116,14 @@ fn main() {
         let share = program["verified_instructions"].as_f64().unwrap() / VERIFIED_INSTRUCTIONS_MAX;
         ratios.insert(format!("{name}_verified_instructions_of_bound"), json!({ "median": share, "bar": 1.0 }));
     }
-    let report = json!({
+    json!({
         "unit": "ns a packet, gross, against the empty program in the same round",
         "rounds": ROUNDS,
         "repeat": repeat,
         "ratios": ratios,
         "cases": cases,
-        "reading": reading,
         "programs": programs,
-    });
-    println!("{report:#}");
+    })
 }
 
 fn block(run: &mut TestRun, holds: Holds) {
@@ -141,43 +138,6 @@ fn block(run: &mut TestRun, holds: Holds) {
     keys.iter().for_each(|key| blocks.put(key, &entry).expect("blocking"));
 }
 
-/// What the agent pays for reading: a sweep over slots of which all or none changed, and the wait
-/// for a grace period in front of it.
-fn reading(frame: &[u8]) -> serde_json::Value {
-    const SETS: u32 = 8_192;
-    let sample = SampleSettings { packets: 0, heads: 0, bytes: 0 };
-    let capture = |sets_per_cpu| CaptureSettings { sets_per_cpu, ..CaptureSettings::default() };
-    let mut table = TestRun::new(&capture(SETS), &FlowSettings::default(), &sample).expect("loading");
-    let mut grace = TestRun::with_live_clock(&capture(64), &FlowSettings::default(), &sample).expect("loading");
-    table.set_random_mask(u32::from(u16::MAX));
-    let slots = f64::from(table.kernel().sets_per_cpu() * table.kernel().cpus() * 4);
-    let mut batch = Batch::default();
-    let (mut changed, mut unchanged, mut waited) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        table.run(Entry::Random, frame, 200_000).expect("running");
-        let watch = Instant::now();
-        table.sweep(0, SlotState::Open, &mut batch);
-        changed.push(ns(&watch.elapsed()) / batch.slots.len().max(1) as f64);
-        let watch = Instant::now();
-        table.sweep(0, SlotState::Open, &mut batch);
-        unchanged.push(ns(&watch.elapsed()) / slots);
-        let watch = Instant::now();
-        grace.sweep(0, SlotState::Open, &mut batch);
-        waited.push(ns(&watch.elapsed()) / 1_000.0);
-    }
-    json!({
-        "changed_slot_ns": spread(changed).1,
-        "unchanged_slot_ns": spread(unchanged).1,
-        "grace_period_us": spread(waited).1,
-    })
-}
-
 fn ns(sample: &Duration) -> f64 {
     sample.as_nanos() as f64
-}
-
-/// Lowest, median and highest.
-fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
-    values.sort_by(f64::total_cmp);
-    (values[0], values[values.len() / 2], values[values.len() - 1])
 }

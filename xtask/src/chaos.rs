@@ -3,7 +3,7 @@
 
 mod attack;
 mod heard;
-mod packet;
+pub(crate) mod packet;
 mod schedule;
 pub(crate) mod sensor;
 mod spoil;

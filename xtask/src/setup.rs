@@ -43,6 +43,8 @@ pub(crate) enum Purpose {
     Package,
     /// Booting other kernels under emulation.
     Vm,
+    /// Other programs for the same work, to be timed beside ours.
+    Peers,
 }
 
 struct Need {
@@ -103,6 +105,12 @@ const NEEDS: &[Need] = &[
         kind: Kind::Program("tcpreplay"),
     },
     Need { purpose: Purpose::Test, name: "tshark", why: "a third opinion on frames", kind: Kind::Program("tshark") },
+    Need {
+        purpose: Purpose::Test,
+        name: "valgrind",
+        why: "counts the instructions of a replay",
+        kind: Kind::Program("valgrind"),
+    },
     Need { purpose: Purpose::Test, name: "setpriv", why: "takes rights away", kind: Kind::Program("util-linux") },
     Need {
         purpose: Purpose::Test,
@@ -166,6 +174,15 @@ const NEEDS: &[Need] = &[
         kind: Kind::Program("qemu-system-arm"),
     },
     Need { purpose: Purpose::Vm, name: "dpkg-deb", why: "unpacks kernels", kind: Kind::Program("dpkg") },
+    Need { purpose: Purpose::Peers, name: "softflowd", why: "NetFlow of a capture", kind: Kind::Unpacked("softflowd") },
+    Need { purpose: Purpose::Peers, name: "nfpcapd", why: "flows of a capture", kind: Kind::Unpacked("nfdump") },
+    Need {
+        purpose: Purpose::Peers,
+        name: "ndpiReader",
+        why: "flows and their programs",
+        kind: Kind::Program("libndpi-bin"),
+    },
+    Need { purpose: Purpose::Peers, name: "tshark", why: "conversations of a capture", kind: Kind::Program("tshark") },
     Need { purpose: Purpose::Vm, name: "xz", why: "unpacks kernel modules", kind: Kind::Program("xz-utils") },
 ];
 
@@ -414,6 +431,11 @@ impl Backports {
 fn names(needs: &[&Need]) -> String {
     let names: Vec<&str> = needs.iter().map(|need| need.name).collect();
     names.join(", ")
+}
+
+/// Where a program is, installed or unpacked.
+pub(crate) fn tool(program: &str) -> Result<PathBuf> {
+    Ok(find(program).unwrap_or(unpacked(program)?))
 }
 
 /// Where the program lies, or would lie, under the tools.

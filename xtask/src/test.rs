@@ -98,7 +98,7 @@ fn tests(onnxruntime: Option<&Path>, grafana_types: Option<&Path>) -> Result<()>
 }
 
 /// The library for the tests of the `ort` feature, out of the Python wheel; without it they skip.
-fn onnxruntime() -> Result<Option<PathBuf>> {
+pub(crate) fn onnxruntime() -> Result<Option<PathBuf>> {
     let dir = workspace::target_dir()?.join(format!("onnxruntime-{ONNXRUNTIME}"));
     let library = dir.join(format!("onnxruntime/capi/libonnxruntime.so.{ONNXRUNTIME}"));
     if library.is_file() {

@@ -5,7 +5,9 @@ use std::{mem::offset_of, sync::atomic::Ordering, time::Duration};
 
 use aya::{
     Ebpf,
-    programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp},
+    programs::{
+        ProgramError, SchedClassifier, TestRun as _, TestRunAttrs, TestRunOptions, TestRunResult, Xdp, XdpMode,
+    },
 };
 use ids_common::abi::TestWords;
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
@@ -18,6 +20,9 @@ use crate::{
 
 /// Frames shorter than an Ethernet header are refused by the kernel before any program runs.
 pub const FRAME_BYTES_MIN: usize = 14;
+
+/// Frames between two looks at the clock while sending; the queue of a veth takes 256.
+const SENT_AT_ONCE: u32 = 64;
 
 /// Silence after which empty ticks are left out.
 const SILENCE_TOLD_NS: u64 = 600_000_000_000;
@@ -35,6 +40,8 @@ pub enum Entry {
     Empty,
     /// `Xdp` behind a step that gives every run a random source address.
     Random,
+    /// An XDP program that sends every frame back.
+    Send,
 }
 
 impl Entry {
@@ -47,8 +54,16 @@ impl Entry {
             Self::TcIpEgress => attach::TC_IP_EGRESS_PROGRAM,
             Self::Empty => "bench_empty",
             Self::Random => "bench_random",
+            Self::Send => "bench_send",
         }
     }
+}
+
+/// Where an XDP program sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpHook {
+    Native,
+    Generic,
 }
 
 /// What the kernel says about a loaded program.
@@ -95,7 +110,7 @@ impl TestRun {
     ) -> Result<Self, KernelError> {
         stay_on_cpu()?;
         let mut kernel = Kernel::load_with(capture, flow, sample, clock)?;
-        for entry in [Entry::Empty, Entry::Random] {
+        for entry in [Entry::Empty, Entry::Random, Entry::Send] {
             load_program::<Xdp>(&mut kernel.ebpf, entry.program(), Xdp::load)?;
         }
         Ok(Self { kernel, tick_ns: flow.tick_ns(), tick_end_ns: None, last_ns: 0 })
@@ -182,13 +197,41 @@ impl TestRun {
             Entry::TcIngress | Entry::TcEgress | Entry::TcIpIngress | Entry::TcIpEgress => {
                 programs.classifier(entry)?.info()
             }
-            Entry::Xdp | Entry::Empty | Entry::Random => programs.xdp(entry)?.info(),
+            Entry::Xdp | Entry::Empty | Entry::Random | Entry::Send => programs.xdp(entry)?.info(),
         }
         .map_err(failed)?;
         Ok(ProgramSize {
             verified_instructions: info.verified_instruction_count().unwrap_or(0),
             jited_bytes: info.size_jitted(),
         })
+    }
+
+    /// Sends a frame out of an interface so many times, as fast as the kernel can (XDP live frames).
+    pub fn send(&self, ifindex: u32, frame: &[u8], repeat: u32) -> Result<(), KernelError> {
+        // `struct xdp_md`: the data lies from zero to its length, and came from this interface.
+        let words = [0, frame.len() as u32, 0, ifindex, 0, 0];
+        let context: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            repeat,
+            attrs: TestRunAttrs::new().xdp_live_frames(SENT_AT_ONCE),
+            ..TestRunOptions::new()
+        };
+        let program = Programs { ebpf: &self.kernel.ebpf }.xdp(Entry::Send)?;
+        program.test_run(options).map(drop).map_err(|cause| KernelError::TestRun { cause: Box::new(cause) })
+    }
+
+    /// Attaches the program that does nothing to an interface, until this value is dropped: what a hook costs by itself.
+    pub fn attach_empty(&mut self, interface: &str, mode: XdpHook) -> Result<(), KernelError> {
+        let name = Entry::Empty.program();
+        let program = self.kernel.ebpf.program_mut(name).and_then(|program| program.try_into().ok());
+        let program: &mut Xdp = program.ok_or(KernelError::Missing { name })?;
+        let mode = match mode {
+            XdpHook::Native => XdpMode::Driver,
+            XdpHook::Generic => XdpMode::Skb,
+        };
+        program.attach(interface, mode).map(drop).map_err(|cause| KernelError::TestRun { cause: Box::new(cause) })
     }
 
     fn set(&self, at: usize, value: u64) {
@@ -216,7 +259,7 @@ impl<'a> Programs<'a> {
             Entry::TcIngress | Entry::TcEgress | Entry::TcIpIngress | Entry::TcIpEgress => {
                 self.classifier(entry)?.test_run(options)
             }
-            Entry::Xdp | Entry::Empty | Entry::Random => self.xdp(entry)?.test_run(options),
+            Entry::Xdp | Entry::Empty | Entry::Random | Entry::Send => self.xdp(entry)?.test_run(options),
         };
         ran.map_err(|cause| KernelError::TestRun { cause: Box::new(cause) })
     }

@@ -13,7 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
 use super::{
-    memory::{fetch, pause},
+    agent::{PORT, cpu_secs as cpu_secs_of, fetch, pause},
+    rounds::{at_most, over, spread},
     traffic,
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
 };
 
 const READY_MAX: Duration = Duration::from_secs(120);
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 5;
 /// After the last packet, until both have dealt with it.
 const SETTLE: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(5);
@@ -80,12 +81,10 @@ pub(super) fn measure(binary: &Path, rules: Option<&Path>, interrupt: &Interrupt
             ensure!(agent.ended()?.is_none(), "the agent ended under `{}`", kind.name);
         }
         let per_packet = |who: usize| spread(rounds.iter().map(|(packets, cpu)| 1e6 * cpu[who] / packets).collect());
-        let share = spread(rounds.iter().map(|(_, [ours, theirs])| ours / theirs.max(0.01)).collect());
+        let of = |who: usize| rounds.iter().map(|(_, cpu)| cpu[who].max(0.01)).collect::<Vec<f64>>();
         ratios.insert(format!("{}_agent_us_per_packet", kind.name), per_packet(0));
         ratios.insert(format!("{}_suricata_us_per_packet", kind.name), per_packet(1));
-        let mut share = share;
-        share["bar"] = json!(SHARE_MAX);
-        ratios.insert(format!("{}_agent_over_suricata", kind.name), share);
+        ratios.insert(format!("{}_agent_over_suricata", kind.name), at_most(over(&of(0), &of(1)), SHARE_MAX));
         kinds.insert(kind.name.to_owned(), json!(rounds));
     }
     let idle_share = |who: usize| (idle[who] - before[who]) / IDLE.as_secs_f64();
@@ -118,7 +117,7 @@ fn start(gateway: &Namespace, binary: &Path, config: &Path, dir: &Path) -> Resul
     let log = File::create(dir.join("agent.log")).context("the agent's log cannot be written")?;
     let mut command = gateway.command(binary);
     command
-        .args(["run", "--interface", "lan0", "--mode", "native", "--metrics", super::memory::PORT, "--models"])
+        .args(["run", "--interface", "lan0", "--mode", "native", "--metrics", PORT, "--models"])
         .arg(workspace::root()?.join("models"))
         .arg("--config")
         .arg(config)
@@ -186,20 +185,7 @@ fn suricata_pid(dir: &Path) -> Result<u32> {
     text.trim().parse().context("Suricata's process id is no number")
 }
 
-/// CPU seconds of each process, all its threads (proc_pid_stat(5)).
-fn cpu_secs(pids: [u32; 2]) -> Result<[f64; 2]> {
-    let ticks_per_sec = rustix::param::clock_ticks_per_second() as f64;
-    let of = |pid: u32| -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("a process that is measured is gone")?;
-        let (_, rest) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
-        let ticks = rest.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().unwrap_or(0.0));
-        Ok(ticks.sum::<f64>() / ticks_per_sec)
-    };
-    let [one, other] = pids;
-    Ok([of(one)?, of(other)?])
-}
-
-fn spread(mut rounds: Vec<f64>) -> Value {
-    rounds.sort_by(f64::total_cmp);
-    json!({ "median": rounds[rounds.len() / 2], "low": rounds[0], "high": rounds[rounds.len() - 1] })
+/// CPU seconds of each process.
+fn cpu_secs([one, other]: [u32; 2]) -> Result<[f64; 2]> {
+    Ok([cpu_secs_of(one)?, cpu_secs_of(other)?])
 }

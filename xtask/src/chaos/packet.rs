@@ -13,19 +13,19 @@ const UDP: u8 = 17;
 const SYN: u8 = 2;
 
 /// A socket that sends packets as they are given.
-pub(super) struct Raw {
+pub(crate) struct Raw {
     socket: OwnedFd,
 }
 
 impl Raw {
-    pub(super) fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let socket = socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW))
             .context("a raw socket")?;
         Ok(Self { socket })
     }
 
     /// Whether the kernel took it.
-    pub(super) fn send(&self, target: Ipv4Addr, packet: &[u8]) -> bool {
+    pub(crate) fn send(&self, target: Ipv4Addr, packet: &[u8]) -> bool {
         sendto(&self.socket, packet, SendFlags::empty(), &SocketAddrV4::new(target, 0)).is_ok()
     }
 }
@@ -39,7 +39,7 @@ pub(super) fn syn(source: SocketAddrV4, target: SocketAddrV4, sequence: u32) -> 
 }
 
 /// A datagram.
-pub(super) fn datagram(source: SocketAddrV4, target: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn datagram(source: SocketAddrV4, target: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
     let mut segment = ports(source, target).to_vec();
     segment.extend(u16::try_from(8 + payload.len()).unwrap_or(u16::MAX).to_be_bytes());
     segment.extend([0, 0]);
