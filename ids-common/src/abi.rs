@@ -93,7 +93,7 @@ pub struct TestWords {
     pub now_ns: u64,
     /// Bytes the frame had on the wire; zero where the frame is whole.
     pub wire_len: u64,
-    /// Mask of the random part of a source address, for `bench-kernel`.
+    /// Mask of the random part of a source address, for `ids-bench kernel`.
     pub random_mask: u64,
     pub random_state: u64,
 }
