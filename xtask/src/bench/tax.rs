@@ -32,6 +32,8 @@ const PORT: u16 = 5_001;
 const SERVER: &str = "10.87.0.2";
 /// Throughput that the agent in its best mode may take of what a program that does nothing leaves there.
 const OVER_EMPTY_MAX: f64 = 0.05;
+/// What a distance of shares counts as noise, whose limit is a quarter.
+const NOISE_PER_SHARE: f64 = 5.0;
 
 const WAYS: [&str; 7] = ["none", "native", "generic", "tc", "empty_native", "empty_generic", "empty_tc"];
 
@@ -200,8 +202,10 @@ pub(super) fn measure(bench: &Path, binary: &Path, interrupt: &Interrupt) -> Res
     }
     if let Some((_, mut best)) = best {
         best["bar"] = json!(OVER_EMPTY_MAX);
-        // A difference of two figures that are alike has no spread of its own kind.
-        best["noise"] = json!(0.0);
+        // A share that is next to nothing is not to be compared with its own size: quartiles five points apart are as far as
+        // the bar itself.
+        let quartiles = best["noise"].as_f64().unwrap_or(1.0) * best["median"].as_f64().unwrap_or(1.0).abs();
+        best["noise"] = json!(quartiles * NOISE_PER_SHARE);
         ratios.insert("best_over_empty".to_owned(), best);
     }
     let of = |all: Vec<Vec<f64>>| -> Map<String, Value> {
