@@ -125,7 +125,7 @@ fn open(path: &Path) -> PcapSource {
 fn each_batch(path: &Path, mut step: impl FnMut(&Batch)) {
     let mut source = open(path);
     let mut batch = Batch::default();
-    while source.next_batch(&mut batch).expect("a readable capture") == Progress::Tick {
+    while source.next_batch(&mut batch).expect("a readable capture") != Progress::End {
         step(&batch);
     }
     step(&batch);
