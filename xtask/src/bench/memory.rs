@@ -152,14 +152,14 @@ fn write_capture(path: &Path, flows: u32, frame_of: fn(u32) -> Vec<u8>) -> Resul
 fn ever_new(flow: u32) -> Vec<u8> {
     let [_, a, b, c] = flow.to_be_bytes();
     let port = 1_024 + u16::try_from(flow % 60_000).unwrap_or_default();
-    datagram([10, a, b, c], [192, 0, 2, 1], port, if flow % 8 == 0 { 200 } else { 18 })
+    datagram([10, a, b, c], [192, 0, 2, 1], port, if flow.is_multiple_of(8) { 200 } else { 18 })
 }
 
 /// Between 250 hosts of a network and 40 outside of it.
 fn among_hosts(flow: u32) -> Vec<u8> {
     let [client, server] = [flow % 250 + 1, flow / 250 + 1].map(|host| host.to_le_bytes()[0]);
     let port = 20_000 + u16::try_from(flow % 40_000).unwrap_or_default();
-    datagram([192, 168, 7, client], [198, 51, 100, server], port, if flow % 8 == 0 { 200 } else { 18 })
+    datagram([192, 168, 7, client], [198, 51, 100, server], port, if flow.is_multiple_of(8) { 200 } else { 18 })
 }
 
 fn datagram(src: [u8; 4], dst: [u8; 4], port: u16, payload: u16) -> Vec<u8> {
