@@ -108,10 +108,10 @@ impl Talk {
             (_, 0) => Says::Request,
             (22, 2) => Says::Request,
             (22, 3) => Says::Answer,
-            _ if behind % REQUEST_EVERY == 0 => Says::Request,
+            _ if behind.is_multiple_of(REQUEST_EVERY) => Says::Request,
             _ if behind % REQUEST_EVERY == 1 => Says::Answer,
             // Every second segment is acknowledged.
-            _ if behind % 3 == 0 => Says::Nothing,
+            _ if behind.is_multiple_of(3) => Says::Nothing,
             _ => Says::More,
         };
         let backward = matches!(says, Says::Answer | Says::More);
