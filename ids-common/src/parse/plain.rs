@@ -4,7 +4,10 @@
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, transmute};
 
-use super::{Fragment, PacketMeta, PacketRead, ipv4_mapped, is_mapped, is_vlan, tcp, udp};
+use super::{
+    Fragment, PacketMeta, PacketRead, ipv4_mapped, is_mapped, is_vlan,
+    transport::{tcp, udp},
+};
 use crate::wire;
 
 /// A link header and what follows.
