@@ -6,7 +6,7 @@
 //! ```
 //!
 //! When the engine is slow the source waits for a batch to come back, counted as
-//! `engine_queue_full`; live, the ring then fills and counts what it drops. When a sink is slow its
+//! `engine_queue_full` where it takes longer than `PATIENCE`; live, the ring then fills and counts what it drops. When a sink is slow its
 //! queue drops what matters least, counted; on replay the engine waits instead.
 
 use std::{

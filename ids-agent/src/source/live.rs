@@ -30,8 +30,9 @@ impl StopHandle {
     }
 }
 
-/// Slots, or samples, with which a batch is handed over before its tick is complete. What a tick brings is then worth no more memory under a flood than at a home's rates, however much the kernel's table and
-/// the ring hold; when nobody takes batches the ring fills, and the programs count what they drop.
+/// Slots, or samples, with which a batch is handed over before its tick is complete. A tick then takes no more memory under a
+/// flood than at a home's rates, however much the kernel's table and the ring hold; when nobody takes batches the ring fills, and
+/// the programs count what they drop.
 const BATCH_FULL: usize = 2_048;
 
 /// The kernel's flow table, a batch a tick, or several.
